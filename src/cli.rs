@@ -1,0 +1,8 @@
+//! (to be written)
+
+use std::process::ExitCode;
+
+/// (to be written)
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

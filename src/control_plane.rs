@@ -1,0 +1,15 @@
+//! The control plane: decides which generation is live.
+//!
+//! Its brain is [`supervisor`], a pure state machine; [`driver`] is the shell around it. Never imports the data plane.
+
+pub mod supervisor;
+
+pub mod driver;
+
+pub mod process;
+
+pub mod readiness;
+
+pub mod trigger;
+
+pub mod api;
