@@ -96,10 +96,10 @@ impl<P> Live<P> {
     }
 
     /// Moves new requests, in one atomic step: a request that is acquired after this returns gets what is published
-    /// here. Wakes whoever listens. Takes the retirement of what it publishes back.
+    /// here. Wakes whoever listens. Takes back the retirement of what it makes live.
     pub fn publish(&self, routing: Routing<P>) {
-        for generation in [&routing.live, &routing.fallback].into_iter().flatten() {
-            generation.retired.store(false, Ordering::SeqCst);
+        if let Some(live) = &routing.live {
+            live.retired.store(false, Ordering::SeqCst);
         }
         self.routing.store(routing);
         fence(Ordering::SeqCst);
