@@ -1,0 +1,345 @@
+//! What an app writes: lines, the last of which are kept for the verdict, and all of which go to a sink.
+//!
+//! Reading never waits for the sink, so an app is never blocked by a slow reader of hitless's own output.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
+
+use crate::generation::{AppName, GenerationId};
+
+/// Where a line is cut, in bytes; what follows is another line.
+const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// How many lines of a generation are kept.
+const KEPT_LINES_MAX: usize = 200;
+
+/// How many bytes of a generation are kept.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// The output of one generation, shared by its instances.
+#[derive(Debug)]
+pub struct Output {
+    app: AppName,
+    generation: GenerationId,
+    sink: Arc<dyn OutputSink>,
+    kept: Mutex<Kept>,
+    /// How many pipes are open.
+    open: watch::Sender<usize>,
+}
+
+/// One line without its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Whose it is.
+    pub app: AppName,
+    /// Which start of the app wrote it.
+    pub generation: GenerationId,
+    /// Which instance of the generation, from 1.
+    pub instance: u32,
+    /// Where it was written to.
+    pub stream: Stream,
+    /// What was written; what is not UTF-8 is replaced.
+    pub text: Arc<str>,
+}
+
+/// Where a line was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Where every line of every app goes, beside the last ones that are kept.
+pub trait OutputSink: fmt::Debug + Send + Sync {
+    /// Takes one line. Must never wait: what does not fit is dropped and counted.
+    fn take(&self, line: &Line);
+
+    /// How many lines were dropped so far.
+    fn dropped(&self) -> u64;
+
+    /// Waits, at most that long, until what was taken has been written. Blocks the thread; for the end of the process.
+    fn flush(&self, patience: Duration);
+}
+
+/// The last lines, within both bounds.
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    bytes: usize,
+}
+
+/// Cuts bytes into lines.
+#[derive(Debug, Default)]
+struct Cutter {
+    rest: Vec<u8>,
+}
+
+/// One open pipe, counted until it is dropped.
+#[derive(Debug)]
+struct Pipe {
+    output: Arc<Output>,
+    instance: u32,
+    stream: Stream,
+    /// The same for one instance.
+    of_instance: watch::Sender<usize>,
+}
+
+// === impl Output ===
+
+impl Output {
+    pub(super) fn new(
+        app: AppName,
+        generation: GenerationId,
+        sink: Arc<dyn OutputSink>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            app,
+            generation,
+            sink,
+            kept: Mutex::default(),
+            open: watch::Sender::new(0),
+        })
+    }
+
+    /// The last `count` lines, oldest first; 200 lines and 1 MiB are kept at most.
+    pub fn last_lines(&self, count: usize) -> Vec<Line> {
+        let kept = self.kept();
+        let from = kept.lines.len().saturating_sub(count);
+        kept.lines.range(from..).cloned().collect()
+    }
+
+    /// Waits until no instance of the generation can write any more. A process that has left the instance's group may
+    /// keep a pipe open for ever: wait with a limit. Cancel safe.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        closed(self.open.subscribe())
+    }
+
+    /// Reads both pipes of an instance in tasks of their own, until their ends. What is returned counts the open ones.
+    pub(super) fn capture(
+        self: &Arc<Self>,
+        instance: u32,
+        stdout: impl AsyncRead + Unpin + Send + 'static,
+        stderr: impl AsyncRead + Unpin + Send + 'static,
+    ) -> watch::Receiver<usize> {
+        let (of_instance, open) = watch::channel(0);
+        let pipe = |stream| Pipe::open(self, instance, stream, &of_instance);
+        tokio::spawn(pipe(Stream::Stdout).read(stdout));
+        tokio::spawn(pipe(Stream::Stderr).read(stderr));
+        open
+    }
+
+    fn write(&self, instance: u32, stream: Stream, bytes: &[u8]) {
+        let line = Line {
+            app: self.app.clone(),
+            generation: self.generation,
+            instance,
+            stream,
+            text: String::from_utf8_lossy(bytes).into(),
+        };
+        self.sink.take(&line);
+        self.kept().push(line);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A panic elsewhere leaves lines that are as good as any.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until nothing is open, or nobody is left to say so.
+pub(super) async fn closed(mut open: watch::Receiver<usize>) {
+    let _ = open.wait_for(|open| *open == 0).await;
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn push(&mut self, line: Line) {
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        while self.lines.len() > KEPT_LINES_MAX || self.bytes > KEPT_BYTES_MAX {
+            let Some(oldest) = self.lines.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.text.len();
+        }
+    }
+}
+
+// === impl Cutter ===
+
+impl Cutter {
+    fn cut(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
+        while let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.fill(&bytes[..at], &mut line);
+            line(self.rest.strip_suffix(b"\r").unwrap_or(&self.rest));
+            self.rest.clear();
+            bytes = &bytes[at + 1..];
+        }
+        self.fill(bytes, &mut line);
+    }
+
+    /// What was written last may lack its newline.
+    fn end(&mut self, mut line: impl FnMut(&[u8])) {
+        if !self.rest.is_empty() {
+            line(&self.rest);
+            self.rest.clear();
+        }
+    }
+
+    fn fill(&mut self, bytes: &[u8], line: &mut impl FnMut(&[u8])) {
+        self.rest.extend_from_slice(bytes);
+        while self.rest.len() > LINE_BYTES_MAX {
+            let at = character_end(&self.rest, LINE_BYTES_MAX);
+            line(&self.rest[..at]);
+            self.rest.drain(..at);
+        }
+    }
+}
+
+/// `at`, or up to three bytes before it, so that no UTF-8 character is cut.
+fn character_end(bytes: &[u8], at: usize) -> usize {
+    let continues = |at: usize| bytes[at] & 0b1100_0000 == 0b1000_0000;
+    (at - 3..=at).rev().find(|at| !continues(*at)).unwrap_or(at)
+}
+
+// === impl Pipe ===
+
+impl Pipe {
+    fn open(
+        output: &Arc<Output>,
+        instance: u32,
+        stream: Stream,
+        of_instance: &watch::Sender<usize>,
+    ) -> Self {
+        output.open.send_modify(|open| *open += 1);
+        of_instance.send_modify(|open| *open += 1);
+        Self {
+            output: Arc::clone(output),
+            instance,
+            stream,
+            of_instance: of_instance.clone(),
+        }
+    }
+
+    async fn read(self, mut pipe: impl AsyncRead + Unpin) {
+        let write = |line: &[u8]| self.output.write(self.instance, self.stream, line);
+        let mut cutter = Cutter::default();
+        let mut bytes = vec![0; LINE_BYTES_MAX];
+        while let Ok(length @ 1..) = pipe.read(&mut bytes).await {
+            cutter.cut(&bytes[..length], write);
+        }
+        cutter.end(write);
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.of_instance.send_modify(|open| *open -= 1);
+        self.output.open.send_modify(|open| *open -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[derive(Debug, Default)]
+    struct Recorder(Mutex<Vec<Line>>);
+
+    impl OutputSink for Recorder {
+        fn take(&self, line: &Line) {
+            self.0.lock().unwrap().push(line.clone());
+        }
+
+        fn dropped(&self) -> u64 {
+            0
+        }
+
+        fn flush(&self, _: Duration) {}
+    }
+
+    fn output() -> (Arc<Output>, Arc<Recorder>) {
+        let recorder = Arc::<Recorder>::default();
+        let output = Output::new(
+            AppName::new("app"),
+            GenerationId::FIRST,
+            Arc::clone(&recorder) as Arc<dyn OutputSink>,
+        );
+        (output, recorder)
+    }
+
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|line| &*line.text).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_whole_however_they_arrive_and_the_last_needs_no_end() {
+        let (output, recorder) = output();
+        let (mut stdout, out) = tokio::io::duplex(64);
+        let (stderr, err) = tokio::io::duplex(64);
+        let pipes = output.capture(2, out, err);
+        for part in ["on", "e\r\n\ntw", "o\nlast words"] {
+            stdout.write_all(part.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        drop((stdout, stderr));
+        output.ended().await;
+        closed(pipes).await;
+        assert_eq!(
+            texts(&output.last_lines(10)),
+            ["one", "", "two", "last words"]
+        );
+        assert_eq!(texts(&output.last_lines(1)), ["last words"]);
+        let seen = recorder.0.lock().unwrap();
+        assert_eq!(seen.len(), 4);
+        assert!(
+            seen.iter()
+                .all(|line| line.instance == 2 && line.stream == Stream::Stdout)
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters_and_nothing_of_it_is_lost() {
+        let line = "ä".repeat(LINE_BYTES_MAX);
+        let long = format!("x{line}\nnext");
+        let mut lines = Vec::new();
+        let mut cutter = Cutter::default();
+        let mut keep = |line: &[u8]| lines.push(String::from_utf8(line.to_vec()).unwrap());
+        cutter.cut(long.as_bytes(), &mut keep);
+        cutter.end(&mut keep);
+        assert!(lines.iter().all(|line| line.len() <= LINE_BYTES_MAX));
+        assert_eq!(lines.pop().unwrap(), "next");
+        assert_eq!(lines.concat(), format!("x{line}"));
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn two_hundred_lines_and_a_mebibyte_are_kept() {
+        let (output, _) = output();
+        for number in 0..1000 {
+            output.write(1, Stream::Stderr, number.to_string().as_bytes());
+        }
+        let kept = output.last_lines(usize::MAX);
+        assert_eq!(kept.len(), KEPT_LINES_MAX);
+        assert_eq!(&*kept[0].text, "800");
+        for _ in 0..100 {
+            output.write(1, Stream::Stderr, &[b'x'; LINE_BYTES_MAX]);
+        }
+        let bytes: usize = output
+            .last_lines(usize::MAX)
+            .iter()
+            .map(|line| line.text.len())
+            .sum();
+        assert_eq!(bytes, KEPT_BYTES_MAX);
+    }
+}
