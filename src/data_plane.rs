@@ -1,32 +1,72 @@
 //! The data plane: forwards requests. Only reads which generation is live; never imports the control plane.
+//!
+//! One thread and one single-threaded runtime per worker. Nothing is shared between workers on the path of a request
+//! but the pointer to the live generation. A request goes down one column:
+//!
+//! ```text
+//! listen -> connection -> proxy -> headers -> hold | resend -> upstream -> body | tunnel | answer
+//! ```
 
+pub mod listen;
+
+mod worker;
+
+mod connection;
+
+mod wire;
+
+mod record;
+
+mod proxy;
+
+mod headers;
+
+mod body;
+
+mod hold;
+
+mod resend;
+
+mod upstream;
+
+mod exchange;
+
+mod tunnel;
+
+mod answer;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::connection::Config as ClientConfig;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The times and limits towards clients: `[client]` of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientConfig {
-    /// How long a request head may take.
-    pub head_timeout: Duration,
-    /// How many bytes a request head may have.
-    pub head_bytes_max: usize,
-    /// How many fields a request head may have.
-    pub head_fields_max: usize,
-    /// How long a kept-alive connection may be silent between two requests.
-    pub idle_timeout: Duration,
-    /// How long a request body may make no progress.
-    pub body_timeout: Duration,
-}
+use tokio::sync::watch;
 
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            head_timeout: Duration::from_secs(15),
-            head_bytes_max: 64 * 1024,
-            head_fields_max: 100,
-            idle_timeout: Duration::from_secs(75),
-            body_timeout: Duration::from_secs(60),
-        }
-    }
+use self::listen::Bound;
+use self::worker::Gauges;
+use crate::generation::AppName;
+use crate::live::{Backend, Live};
+use crate::telemetry::traffic::Traffic;
+
+/// One app as the data plane knows it.
+#[derive(Debug)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// The times and limits of its requests.
+    pub config: AppConfig,
+    /// Which of its generations is live.
+    pub live: Arc<Live<Backend>>,
+    /// What is counted about it, with a block for each worker.
+    pub traffic: Arc<Traffic>,
+    /// How many requests wait for a live generation, over all workers: holding is not the fast path.
+    held: AtomicUsize,
 }
 
 /// The times and limits of one app's requests.
@@ -53,6 +93,89 @@ pub struct AppConfig {
     pub hold_timeout: Duration,
 }
 
+/// What the data plane is told beside its apps.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The times and limits towards clients.
+    pub client: ClientConfig,
+}
+
+/// How far the stopping of the server is, in the order of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Connections are accepted.
+    Serving,
+    /// What was queued has been accepted and the listeners are closed; every answer says `Connection: close`.
+    Closing,
+    /// A connection without a request is closed as well.
+    ClosingIdle,
+    /// What is left is broken off.
+    BreakingOff,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    gauges: Arc<Gauges>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts one thread for each worker that `bound` was made for; they run until `phase` says otherwise (or its sender
+/// is gone).
+///
+/// # Errors
+///
+/// When a thread cannot be started. Those that were started end once `phase` is dropped.
+///
+/// # Panics
+///
+/// When the traffic of `app` was made for fewer workers.
+pub fn start(
+    bound: Bound,
+    app: &Arc<App>,
+    settings: &Settings,
+    phase: &watch::Receiver<Phase>,
+) -> io::Result<Workers> {
+    let shares = bound.into_shares();
+    let gauges = Arc::new(Gauges::new(shares.len()));
+    let threads = shares.into_iter().enumerate().map(|(index, share)| {
+        let start = worker::Start {
+            index,
+            app: Arc::clone(app),
+            settings: settings.clone(),
+            phase: phase.clone(),
+            gauges: Arc::clone(&gauges),
+        };
+        thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || worker::run(start, share))
+    });
+    let threads = threads.collect::<io::Result<_>>()?;
+    Ok(Workers { gauges, threads })
+}
+
+// === impl App ===
+
+impl App {
+    /// An app that nothing has been asked of yet.
+    pub fn new(
+        name: AppName,
+        config: AppConfig,
+        live: Arc<Live<Backend>>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
+        Self {
+            name,
+            config,
+            live,
+            traffic,
+            held: AtomicUsize::new(0),
+        }
+    }
+}
+
+// === impl AppConfig ===
+
 impl Default for AppConfig {
     fn default() -> Self {
         Self {
@@ -65,6 +188,44 @@ impl Default for AppConfig {
             resends: 2,
             hold_requests: 1000,
             hold_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+// === impl Workers ===
+
+impl Workers {
+    /// Waits until no worker accepts any more and no client connection, tunnels included, is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn idle(&self) {
+        self.gauges.idle().await;
+    }
+
+    /// How many client connections are open, tunnels included.
+    pub fn connections(&self) -> usize {
+        self.gauges.connections()
+    }
+
+    /// The same number, for a scrape that outlives the borrow.
+    pub fn counter(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let gauges = Arc::clone(&self.gauges);
+        move || gauges.connections()
+    }
+
+    /// How many were open when they were broken off.
+    pub fn broken_off(&self) -> usize {
+        self.gauges.broken_off()
+    }
+
+    /// Waits, blocking, until every worker has ended: after [`Phase::BreakingOff`], or once all connections are gone
+    /// after [`Phase::Closing`].
+    pub fn join(self) {
+        for thread in self.threads {
+            // A worker that panicked has said so by itself, and its connections are gone.
+            let _ = thread.join();
         }
     }
 }

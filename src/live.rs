@@ -120,6 +120,15 @@ impl<P> Live<P> {
             .as_ref()
             .map(|generation| generation.id)
     }
+
+    /// What may take over a failed request at this moment; for looking, not for using.
+    pub fn fallback(&self) -> Option<GenerationId> {
+        self.routing
+            .load()
+            .fallback
+            .as_ref()
+            .map(|generation| generation.id)
+    }
 }
 
 impl<P> Default for Live<P> {

@@ -1,0 +1,322 @@
+//! The answers that hitless makes by itself: the only place that turns a reason into a response.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::telemetry::traffic::Reason;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// What must be known about a request to answer it in a form that its client reads.
+#[derive(Debug, Default)]
+pub(super) struct Asker {
+    accept: Option<HeaderValue>,
+    grpc: bool,
+    /// What the request is called, once it has a name.
+    pub(super) request_id: Option<HeaderValue>,
+}
+
+/// The form of an answer.
+enum Form {
+    Grpc,
+    Html,
+    Json,
+    Text,
+}
+
+/// Makes the answer to a request that failed for `reason`.
+pub(super) fn make(reason: Reason, asker: &Asker) -> Response<Bytes> {
+    let form = asker.form();
+    let id = asker.request_id.as_ref().and_then(|id| id.to_str().ok());
+    let text = page(&form, reason, id.unwrap_or(""));
+    let mut response = Response::new(Bytes::from(text));
+    if matches!(form, Form::Grpc) {
+        put_grpc_status(response.headers_mut(), reason);
+    } else {
+        *response.status_mut() = status(reason);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let error = format!("hitless; error={}", proxy_error(reason));
+    let error = HeaderValue::try_from(error).expect("a token of ours is visible ASCII");
+    headers.insert(PROXY_STATUS, error);
+    if status(reason) == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if ends_connection(reason) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// After these nobody knows where the next request begins, or nobody should be believed about it.
+fn ends_connection(reason: Reason) -> bool {
+    reason == Reason::BodyTimeout
+        || matches!(
+            status(reason),
+            StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
+        )
+}
+
+/// The status that a reason is answered with.
+pub(super) fn status(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::BadRequest => StatusCode::BAD_REQUEST,
+        Reason::HeadTimeout | Reason::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::UriTooLong => StatusCode::URI_TOO_LONG,
+        Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+        Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Reason::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        Reason::ConnectionRefused
+        | Reason::ConnectionTimeout
+        | Reason::ConnectionFailed
+        | Reason::ConnectionLost
+        | Reason::BadAnswer
+        | Reason::AnswerTooLarge
+        | Reason::BadUpgrade => StatusCode::BAD_GATEWAY,
+        Reason::HoldFull | Reason::HoldTimeout => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::AnswerTimeout | Reason::Cut => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// The error type of `Proxy-Status`: RFC 9209 section 2.3.
+fn proxy_error(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BadRequest
+        | Reason::HeadTimeout
+        | Reason::BodyTimeout
+        | Reason::BodyTooLarge
+        | Reason::UriTooLong
+        | Reason::ExpectationFailed
+        | Reason::HeadTooLarge
+        | Reason::NotImplemented => "http_request_error",
+        Reason::Internal => "proxy_internal_error",
+        Reason::ConnectionRefused => "connection_refused",
+        Reason::ConnectionTimeout => "connection_timeout",
+        Reason::ConnectionFailed | Reason::HoldFull | Reason::HoldTimeout => {
+            "destination_unavailable"
+        }
+        Reason::ConnectionLost => "connection_terminated",
+        Reason::BadAnswer => "http_protocol_error",
+        Reason::AnswerTooLarge => "http_response_header_section_size",
+        Reason::BadUpgrade => "http_upgrade_failed",
+        Reason::AnswerTimeout | Reason::Cut => "http_response_timeout",
+    }
+}
+
+/// One sentence for people.
+fn sentence(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BadRequest => "The request breaks a rule of HTTP.",
+        Reason::HeadTimeout => "The request did not come in time.",
+        Reason::BodyTimeout => "The body of the request did not come in time.",
+        Reason::BodyTooLarge => "The body of the request is too large.",
+        Reason::UriTooLong => "The address of the request is too long.",
+        Reason::ExpectationFailed => "The request expects what cannot be met.",
+        Reason::HeadTooLarge => "The head of the request is too large.",
+        Reason::Internal => "Something went wrong here.",
+        Reason::NotImplemented => "The request asks for what is not supported.",
+        Reason::ConnectionRefused
+        | Reason::ConnectionTimeout
+        | Reason::ConnectionFailed
+        | Reason::ConnectionLost => "The application cannot be reached.",
+        Reason::BadAnswer | Reason::AnswerTooLarge | Reason::BadUpgrade => {
+            "The application gave an answer that cannot be passed on."
+        }
+        Reason::HoldFull | Reason::HoldTimeout => "The application is not available just now.",
+        Reason::AnswerTimeout | Reason::Cut => "The application did not answer in time.",
+    }
+}
+
+fn page(form: &Form, reason: Reason, id: &str) -> String {
+    let (status, word, sentence) = (status(reason), reason.as_str(), sentence(reason));
+    let number = status.as_u16();
+    let title = status.canonical_reason().unwrap_or("Error");
+    match form {
+        Form::Grpc => String::new(),
+        Form::Html => format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{number} {title}</title>\n\
+             <h1>{title}</h1>\n<p>{sentence}</p>\n<p><small>{number} {word} {}</small></p>\n</html>\n",
+            escaped(id)
+        ),
+        Form::Json => {
+            let body = serde_json::json!({"status": number, "reason": word, "request_id": id});
+            format!("{body}\n")
+        }
+        Form::Text => format!("{number} {title}\n{sentence}\nreason: {word}\nrequest: {id}\n"),
+    }
+}
+
+/// The id of a trusted peer's request may hold any visible ASCII.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A gRPC client reads the status from the head when no message follows ("trailers only").
+fn put_grpc_status(headers: &mut HeaderMap, reason: Reason) {
+    let code = match status(reason) {
+        StatusCode::GATEWAY_TIMEOUT => "4",
+        StatusCode::PAYLOAD_TOO_LARGE => "8",
+        _ => "14",
+    };
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(sentence(reason)));
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// Whoever sent this head, which must be the one that the client sent.
+    pub(super) fn new(headers: &HeaderMap) -> Self {
+        Self {
+            accept: headers.get(ACCEPT).cloned(),
+            grpc: headers.get(CONTENT_TYPE).is_some_and(is_grpc),
+            request_id: None,
+        }
+    }
+
+    fn form(&self) -> Form {
+        if self.grpc {
+            return Form::Grpc;
+        }
+        let accept = self.accept.as_ref().and_then(|accept| accept.to_str().ok());
+        let ranges = accept.unwrap_or("").split(',');
+        let types = ranges.map(|range| range.split(';').next().unwrap_or(range).trim());
+        let types: Vec<_> = types.map(str::to_ascii_lowercase).collect();
+        if types.iter().any(|name| name == "text/html") {
+            Form::Html
+        } else if types
+            .iter()
+            .any(|name| name.ends_with("/json") || name.ends_with("+json"))
+        {
+            Form::Json
+        } else {
+            Form::Text
+        }
+    }
+}
+
+/// Whether a content type is that of a gRPC exchange.
+pub(super) fn is_grpc(content_type: &HeaderValue) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let start = content_type.as_bytes().get(..NAME.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(NAME))
+}
+
+// === impl Form ===
+
+impl Form {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Grpc => "application/grpc",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(reason: Reason, fields: &[(HeaderName, &'static str)]) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let mut asker = Asker::new(&headers);
+        asker.request_id = Some(HeaderValue::from_static("<id>"));
+        make(reason, &asker)
+    }
+
+    #[track_caller]
+    fn check_type(accept: &'static str, expected: &str) -> String {
+        let response = answer(Reason::AnswerTimeout, &[(ACCEPT, accept)]);
+        let content_type = response.headers()[CONTENT_TYPE].to_str().unwrap();
+        assert!(
+            content_type.starts_with(expected),
+            "{accept}: {content_type}"
+        );
+        String::from_utf8(response.into_body().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_client_gets_the_form_that_it_names() {
+        check_type("*/*", "text/plain");
+        check_type("image/png, text/HTML;q=0.9", "text/html");
+        check_type("application/json", "application/json");
+        check_type("application/problem+json;q=1", "application/json");
+    }
+
+    #[test]
+    fn json_has_status_reason_and_request_id() {
+        let body = check_type("application/json", "application/json");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let expected =
+            serde_json::json!({"status": 504, "reason": "answer_timeout", "request_id": "<id>"});
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn nothing_that_a_client_sent_is_markup() {
+        let body = check_type("text/html", "text/html");
+        assert!(body.contains("&lt;id&gt;") && !body.contains("<id>"));
+    }
+
+    #[test]
+    fn the_reason_stands_in_proxy_status() {
+        let response = answer(Reason::ConnectionRefused, &[]);
+        assert_eq!(response.status(), 502);
+        assert_eq!(
+            response.headers()[PROXY_STATUS],
+            "hitless; error=connection_refused"
+        );
+    }
+
+    #[test]
+    fn a_client_that_found_nothing_live_is_told_to_come_again() {
+        let response = answer(Reason::HoldFull, &[]);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn grpc_gets_its_status_in_the_head() {
+        let grpc = [(CONTENT_TYPE, "application/grpc+proto")];
+        for (reason, code) in [
+            (Reason::HoldFull, "14"),
+            (Reason::Cut, "4"),
+            (Reason::BodyTooLarge, "8"),
+        ] {
+            let response = answer(reason, &grpc);
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers()[GRPC_STATUS], code);
+            assert!(response.body().is_empty());
+        }
+    }
+
+    #[test]
+    fn every_reason_is_an_error_status() {
+        for reason in Reason::ALL {
+            assert!(status(reason).is_client_error() || status(reason).is_server_error());
+        }
+    }
+}

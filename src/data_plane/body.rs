@@ -1,0 +1,415 @@
+//! The bodies of a request and of its answer while they are passed on, frame by frame, without buffering.
+//!
+//! Every wrapper is honest about its end and its size, for hyper frames the message by them.
+
+mod discard;
+mod events;
+mod patience;
+
+pub(super) use self::discard::Discard;
+pub(super) use self::patience::Patience;
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use self::events::Events;
+use super::exchange::{Exchange, Order};
+use super::headers;
+use super::record::Record;
+use super::upstream::Link;
+use super::wire::Busy;
+use super::worker::Worker;
+
+/// The body of a request on its way to the app.
+#[derive(Debug, Default)]
+pub(super) struct RequestBody {
+    open: Option<Open>,
+}
+
+/// A request body whose end has not been passed on.
+#[derive(Debug)]
+struct Open {
+    incoming: Incoming,
+    upload: Rc<Upload>,
+    worker: Rc<Worker>,
+    busy: Busy,
+    expects_continue: bool,
+}
+
+/// How far a request body has come.
+#[derive(Debug)]
+struct Upload {
+    state: Cell<UploadState>,
+    /// When it came there.
+    at: Cell<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UploadState {
+    /// Nothing of it was asked for yet.
+    Untouched,
+    /// The client is to send more.
+    AwaitsClient,
+    /// The app is to take more.
+    AwaitsApp,
+    /// Its last byte was passed on.
+    Ended,
+    /// It broke a rule of HTTP, or the client is gone.
+    Failed,
+}
+
+/// The body of an answer on its way to the client.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    source: Source,
+    record: Option<Record>,
+    _busy: Option<Busy>,
+}
+
+/// Where the body of an answer comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// hitless.
+    Whole(Bytes),
+    /// The app.
+    App(AppBody),
+}
+
+/// The body of the app's answer. The exchange lasts as long as it.
+#[derive(Debug)]
+pub(super) struct AppBody {
+    incoming: Incoming,
+    exchange: Exchange,
+    link: Option<Link>,
+    upload: Option<Rc<Upload>>,
+    /// How long it may make no progress; none: as long as it likes.
+    limit: Option<Duration>,
+    deadline: Option<Instant>,
+    events: Option<Events>,
+}
+
+/// Why an answer did not reach its end. The client's connection is broken off, so that it can tell.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the app's answer ended early: {0}")]
+    App(#[from] hyper::Error),
+    #[error("the app's answer made no progress")]
+    Stalled,
+    #[error("the generation had to stop")]
+    BrokenOff,
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    /// A body that comes from a client. The upload is none where there is nothing to come.
+    pub(super) fn new(
+        incoming: Incoming,
+        worker: &Rc<Worker>,
+        busy: &Busy,
+        expects_continue: bool,
+    ) -> Self {
+        let open = (!incoming.is_end_stream()).then(|| Open {
+            incoming,
+            upload: Rc::new(Upload {
+                state: Cell::new(UploadState::Untouched),
+                at: Cell::new(Instant::now()),
+            }),
+            worker: Rc::clone(worker),
+            busy: busy.pulse().begin(),
+            expects_continue,
+        });
+        Self { open }
+    }
+
+    /// Whether the client meets the body only after it was told to go on.
+    pub(super) fn set_expects_continue(&mut self, expects_continue: bool) {
+        if let Some(open) = &mut self.open {
+            open.expects_continue = expects_continue;
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.upload.come_to(UploadState::Ended);
+            // What comes from here on is the next head.
+            open.busy.pulse().forget_heard();
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let me = self.get_mut();
+        let Some(open) = &mut me.open else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(&mut open.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                if open.upload.state.get() != UploadState::AwaitsClient {
+                    open.upload.come_to(UploadState::AwaitsClient);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(mut frame))) => {
+                open.upload.come_to(UploadState::AwaitsApp);
+                if let Some(data) = frame.data_ref() {
+                    open.worker.site.counters().bytes_in(data.len() as u64);
+                } else if let Some(trailers) = frame.trailers_mut() {
+                    headers::clean_trailers(trailers);
+                }
+                if open.incoming.is_end_stream() {
+                    me.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                open.upload.come_to(UploadState::Failed);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                me.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_none_or(|open| open.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.open.as_ref().map(|open| open.incoming.size_hint());
+        hint.unwrap_or_else(|| SizeHint::with_exact(0))
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let state = open.upload.state.get();
+        if open.incoming.is_end_stream() {
+            open.upload.come_to(UploadState::Ended);
+        } else if state == UploadState::Failed
+            || (open.expects_continue && state == UploadState::Untouched)
+        {
+            // Reading would tell a client to go on whose body nobody wants.
+            open.busy.pulse().cut_short();
+        } else {
+            // Closing now would turn the unread rest into a reset that destroys the answer.
+            let Open { incoming, busy, .. } = open;
+            open.worker.discard(Discard::new(incoming, busy));
+        }
+    }
+}
+
+// === impl Upload ===
+
+impl Upload {
+    fn come_to(&self, state: UploadState) {
+        self.state.set(state);
+        self.at.set(Instant::now());
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state.get() == UploadState::Ended
+    }
+}
+
+// === impl AnswerBody ===
+
+impl AnswerBody {
+    /// Lasts, with all that it keeps alive, until its last byte is with hyper.
+    pub(super) fn new(source: Source, record: Option<Record>, busy: Option<Busy>) -> Self {
+        Self {
+            source,
+            record,
+            _busy: busy,
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let me = self.get_mut();
+        let polled = match &mut me.source {
+            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Source::App(body) => body.poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &me.record)
+            && let Some(data) = frame.data_ref()
+        {
+            record.bytes_out(data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::App(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::App(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+// === impl AppBody ===
+
+impl AppBody {
+    /// The rest of an answer whose head came by `link`.
+    pub(super) fn new(
+        incoming: Incoming,
+        exchange: Exchange,
+        link: Link,
+        patience: Patience,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            exchange,
+            link: Some(link),
+            upload: patience.upload,
+            limit: None,
+            deadline: None,
+            events: None,
+        };
+        if body.incoming.is_end_stream() {
+            body.end();
+        }
+        body
+    }
+
+    /// Sets how long it may make no progress; zero: as long as it likes.
+    pub(super) fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = (!limit.is_zero()).then_some(limit);
+        self
+    }
+
+    /// Its manner of closing is to end between two events. One of known length can only be broken off.
+    pub(super) fn with_events(mut self) -> Self {
+        self.events = self
+            .incoming
+            .size_hint()
+            .exact()
+            .is_none()
+            .then(Events::default);
+        self
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.obey() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if self.ends_here() {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                self.wait(cx);
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.deadline.take().is_some() {
+                    self.exchange.progress();
+                }
+                if self.incoming.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(self.passed(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.link = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ends_here() || self.incoming.is_end_stream()
+    }
+
+    /// Does as it was told, or says why it must be broken off.
+    fn obey(&mut self) -> Option<Error> {
+        match (self.exchange.order()?, &mut self.events) {
+            (Order::Look, _) => {
+                let late = self
+                    .deadline
+                    .is_some_and(|deadline| deadline <= Instant::now());
+                late.then_some(Error::Stalled)
+            }
+            (Order::Close, Some(events)) => {
+                events.close();
+                None
+            }
+            (Order::Close | Order::Break, _) => Some(Error::BrokenOff),
+        }
+    }
+
+    fn ends_here(&self) -> bool {
+        self.events.as_ref().is_some_and(Events::ends_here)
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        if self.deadline.is_none() {
+            self.deadline = self.limit.map(|limit| Instant::now() + limit);
+        }
+        self.exchange.park(cx, self.deadline);
+    }
+
+    fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match (frame.into_data(), &mut self.events) {
+            (Ok(data), Some(events)) => Frame::data(events.pass(data)),
+            (Ok(data), None) => Frame::data(data),
+            (Err(mut frame), _) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::clean_trailers(trailers);
+                }
+                frame
+            }
+        }
+    }
+
+    /// All of it was read: the connection can be used again, unless the request's body is still on it.
+    fn end(&mut self) {
+        let uploaded = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
+        if let Some(link) = self.link.take()
+            && uploaded
+        {
+            self.exchange.seat().give_back(link);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Until when an answer may be waited for, which depends on where the request's own body is.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{RequestBody, Upload, UploadState};
+use crate::data_plane::upstream::Failure;
+
+/// How long may be waited for the head of an answer.
+#[derive(Debug)]
+pub(in crate::data_plane) struct Patience {
+    since: Instant,
+    answer_timeout: Duration,
+    body_timeout: Duration,
+    pub(super) upload: Option<Rc<Upload>>,
+}
+
+// === impl Patience ===
+
+impl Patience {
+    /// For a request whose head was read at `since`.
+    pub(in crate::data_plane) fn new(
+        since: Instant,
+        answer_timeout: Duration,
+        body_timeout: Duration,
+        body: &RequestBody,
+    ) -> Self {
+        Self {
+            since,
+            answer_timeout,
+            body_timeout,
+            upload: body.open.as_ref().map(|open| Rc::clone(&open.upload)),
+        }
+    }
+
+    /// Until when may be waited as things stand, and what it means when nothing has come by then.
+    pub(in crate::data_plane) fn deadline(&self) -> Option<(Instant, Failure)> {
+        let (from, limit, failure) = match &self.upload {
+            Some(upload) if upload.state.get() == UploadState::AwaitsClient => {
+                (upload.at.get(), self.body_timeout, Failure::BodyTimedOut)
+            }
+            Some(upload) if upload.state.get() != UploadState::Untouched => (
+                upload.at.get(),
+                self.answer_timeout,
+                Failure::AnswerTimedOut,
+            ),
+            _ => (self.since, self.answer_timeout, Failure::AnswerTimedOut),
+        };
+        (!limit.is_zero()).then(|| (from + limit, failure))
+    }
+
+    /// Whether the request's own body is to blame.
+    pub(in crate::data_plane) fn body_failed(&self) -> bool {
+        let state = self.upload.as_ref().map(|upload| upload.state.get());
+        state == Some(UploadState::Failed)
+    }
+}

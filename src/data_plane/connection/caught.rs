@@ -1,0 +1,47 @@
+//! Keeps a panic to its own request.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use crate::data_plane::answer::{self, Asker};
+use crate::data_plane::body::{AnswerBody, Source};
+use crate::data_plane::worker::Worker;
+use crate::telemetry::traffic::Reason;
+
+pin_project! {
+    /// Answers 500 when the future that makes the answer panics. What the future held is dropped by then.
+    pub(super) struct Caught<F> {
+        #[pin]
+        future: F,
+        worker: Rc<Worker>,
+    }
+}
+
+// === impl Caught ===
+
+impl<F> Caught<F> {
+    pub(super) fn new(future: F, worker: Rc<Worker>) -> Self {
+        Self { future, worker }
+    }
+}
+
+impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
+    type Output = Response<AnswerBody>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        let me = self.project();
+        // The future is not polled again, and what it shares with others holds no half-made state across a call.
+        catch_unwind(AssertUnwindSafe(|| me.future.poll(cx))).unwrap_or_else(|_| {
+            me.worker.site.counters().answered(Reason::Internal);
+            let response = answer::make(Reason::Internal, &Asker::default());
+            let body = |bytes| AnswerBody::new(Source::Whole(bytes), None, None);
+            Poll::Ready(response.map(body))
+        })
+    }
+}

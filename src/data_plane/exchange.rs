@@ -1,0 +1,209 @@
+//! The exchanges of one generation that are under way on one worker: what orders and deadlines reach them by.
+//!
+//! An exchange looks here each time it is polled anyway; nobody subscribes to anything for a request, and no other core
+//! is involved.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::App;
+use super::upstream::InFlight;
+use crate::live::{Backend, Generation, Lease};
+use crate::telemetry::traffic::StreamKind;
+
+/// All exchanges of one generation on one worker.
+#[derive(Debug)]
+pub(super) struct Register {
+    app: Arc<App>,
+    index: usize,
+    entries: RefCell<Slab<Entry>>,
+}
+
+/// One exchange, from the choice of its generation to the last byte. Gives everything back when dropped.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    register: Rc<Register>,
+    key: usize,
+    seat: InFlight,
+}
+
+/// What an exchange is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Its deadline may have passed: look.
+    Look,
+    /// End in your own manner.
+    Close,
+    /// Break off.
+    Break,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lease: Lease<Backend>,
+    /// The head of the answer is there.
+    answered: bool,
+    stream: Option<StreamKind>,
+    order: Option<Order>,
+    deadline: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+// === impl Register ===
+
+impl Register {
+    pub(super) fn new(app: Arc<App>, index: usize) -> Self {
+        Self {
+            app,
+            index,
+            entries: RefCell::default(),
+        }
+    }
+
+    /// An exchange begins.
+    pub(super) fn begin(self: &Rc<Self>, lease: Lease<Backend>, seat: InFlight) -> Exchange {
+        let key = self.entries.borrow_mut().insert(Entry {
+            lease,
+            answered: false,
+            stream: None,
+            order: None,
+            deadline: None,
+            waker: None,
+        });
+        Exchange {
+            register: Rc::clone(self),
+            key,
+            seat,
+        }
+    }
+
+    /// A request without an answer head is broken off; an answer under way becomes a stream.
+    pub(super) fn cut(&self) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.answered {
+                self.become_stream(entry, StreamKind::Answer);
+            } else {
+                entry.tell(Order::Break);
+            }
+        }
+    }
+
+    /// Streams end in their own manner.
+    pub(super) fn close(&self) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.stream.is_some() {
+                entry.tell(Order::Close);
+            }
+        }
+    }
+
+    /// Everything is broken off.
+    pub(super) fn break_off(&self) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            entry.tell(Order::Break);
+        }
+    }
+
+    /// Tells those whose deadline has passed to look.
+    pub(super) fn sweep(&self, now: Instant) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.deadline.is_some_and(|deadline| deadline <= now) {
+                entry.deadline = None;
+                entry.tell(Order::Look);
+            }
+        }
+    }
+
+    fn become_stream(&self, entry: &mut Entry, kind: StreamKind) {
+        if entry.stream.is_none() {
+            entry.stream = Some(kind);
+            entry.lease.become_stream();
+            self.app.traffic.worker(self.index).stream_began(kind);
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn tell(&mut self, order: Order) {
+        // The stronger one stands.
+        self.order = self.order.max(Some(order));
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// What it has been told since it last asked. A break stands; the others are told once.
+    pub(super) fn order(&self) -> Option<Order> {
+        let mut entries = self.register.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        match entry.order {
+            Some(Order::Break) => Some(Order::Break),
+            _ => entry.order.take(),
+        }
+    }
+
+    /// It has nothing to do until its task is woken, by an order or past `deadline` among others.
+    pub(super) fn park(&self, cx: &Context<'_>, deadline: Option<Instant>) {
+        let mut entries = self.register.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        entry.deadline = deadline;
+        if !entry
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            entry.waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// It has something to do: no deadline runs.
+    pub(super) fn progress(&self) {
+        self.register.entries.borrow_mut()[self.key].deadline = None;
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn answered(&self) {
+        let mut entries = self.register.entries.borrow_mut();
+        let entry = &mut entries[self.key];
+        entry.answered = true;
+        entry.deadline = None;
+    }
+
+    /// From now on it is a stream: ordinary draining does not wait for it.
+    pub(super) fn become_stream(&self, kind: StreamKind) {
+        let mut entries = self.register.entries.borrow_mut();
+        self.register.become_stream(&mut entries[self.key], kind);
+    }
+
+    /// The instance that it is with.
+    pub(super) fn seat(&self) -> &InFlight {
+        &self.seat
+    }
+
+    /// The generation that it is with.
+    pub(super) fn generation(&self) -> Arc<Generation<Backend>> {
+        Arc::clone(self.register.entries.borrow()[self.key].lease.generation())
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // The lease is dropped after the borrow: its nudge is code of others.
+        let entry = self.register.entries.borrow_mut().remove(self.key);
+        if let Some(kind) = entry.stream {
+            let counters = self.register.app.traffic.worker(self.register.index);
+            counters.stream_ended(kind);
+        }
+    }
+}

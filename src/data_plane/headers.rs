@@ -1,0 +1,169 @@
+//! What happens to a head on its way through: checked, stripped of what concerns one connection only, and told where it
+//! came from. Edited in place, for hyper recycles the map.
+//!
+//! Decides nothing about where a request goes and performs no I/O.
+
+mod forwarded;
+mod hop_by_hop;
+mod host;
+
+pub(super) use self::forwarded::Origin;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http_body::Body;
+
+use crate::telemetry::traffic::Reason;
+
+/// What was found in the head of a request while it was rewritten.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The client waits for `100 Continue` before it sends its body.
+    pub(super) expects_continue: bool,
+    /// The client asks for a WebSocket, and so does the rewritten head.
+    pub(super) websocket: bool,
+    /// What the request is called in logs and error answers.
+    pub(super) request_id: HeaderValue,
+}
+
+/// Checks the head of a request and rewrites it for the app.
+///
+/// # Errors
+///
+/// Why hitless must answer by itself.
+pub(super) fn toward_app<B: Body>(
+    request: &mut Request<B>,
+    origin: &Origin,
+) -> Result<Found, Reason> {
+    if request.method() == Method::CONNECT {
+        return Err(Reason::NotImplemented);
+    }
+    check_transfer_encoding(request.headers())?;
+    let expects_continue = take_expectation(request.headers_mut())?;
+    host::settle(request)?;
+
+    let has_body = !request.body().is_end_stream();
+    let may_upgrade = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let headers = request.headers_mut();
+    let trailers = hop_by_hop::accepts_trailers(headers);
+    let options = hop_by_hop::options(headers);
+    let websocket = options.upgrade
+        && may_upgrade
+        && !has_body
+        && hop_by_hop::lists_token(headers, &UPGRADE, "websocket");
+    // All that is added comes after what is removed, or a client could have it removed again by naming it.
+    hop_by_hop::strip(headers, options);
+    let request_id = forwarded::tell(headers, origin);
+    ask_hop_by_hop(headers, websocket, trailers);
+    if has_body && !headers.contains_key(CONTENT_LENGTH) {
+        // hyper sends no body with a GET that names no framing, and the body would be lost silently.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    *request.version_mut() = Version::HTTP_11;
+    Ok(Found {
+        expects_continue,
+        websocket,
+        request_id,
+    })
+}
+
+/// Rewrites the head of an ordinary answer for the client.
+pub(super) fn toward_client<B>(response: &mut Response<B>) {
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // RFC 9112 section 6.3: the coding rules, and a length beside it would cut the body.
+        headers.remove(CONTENT_LENGTH);
+    }
+    let options = hop_by_hop::options(headers);
+    hop_by_hop::strip(headers, options);
+}
+
+/// Rewrites the head of a 101 for the client, who asked for a WebSocket. Says no when the app switched to anything else.
+pub(super) fn switch_protocols<B>(response: &mut Response<B>) -> bool {
+    let options = hop_by_hop::options(response.headers_mut());
+    let agreed = options.upgrade && hop_by_hop::is_token(response.headers(), &UPGRADE, "websocket");
+    *response.version_mut() = Version::HTTP_11;
+    hop_by_hop::strip(response.headers_mut(), options);
+    ask_hop_by_hop(response.headers_mut(), agreed, false);
+    agreed
+}
+
+/// Takes out of trailers what the other side might take for a field of the head.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let options = hop_by_hop::options(trailers);
+    hop_by_hop::strip(trailers, options);
+    forwarded::remove_claims(trailers);
+    for name in [
+        http::header::HOST,
+        CONTENT_LENGTH,
+        http::header::AUTHORIZATION,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// Whether the app will close the connection after this answer.
+pub(super) fn says_close(headers: &HeaderMap) -> bool {
+    hop_by_hop::lists_token(headers, &CONNECTION, "close")
+}
+
+/// How many seconds the app keeps an idle connection: the `timeout` of its `Keep-Alive`.
+pub(super) fn keep_alive_timeout(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let mut parameters = value
+        .split(',')
+        .filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().trim_matches('"').parse().ok()
+}
+
+/// RFC 9112 section 6.1 lets a server answer 501 to a coding it does not know.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Reason> {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None)
+            if value
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(())
+        }
+        _ => Err(Reason::NotImplemented),
+    }
+}
+
+/// RFC 9110 section 10.1.1: `100-continue` is the only expectation there is. hitless meets it itself.
+fn take_expectation(headers: &mut HeaderMap) -> Result<bool, Reason> {
+    if !headers.contains_key(EXPECT) {
+        return Ok(false);
+    }
+    let mut values = headers.get_all(EXPECT).iter();
+    let known = values.all(|value| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"100-continue")
+    });
+    headers.remove(EXPECT);
+    if known {
+        Ok(true)
+    } else {
+        Err(Reason::ExpectationFailed)
+    }
+}
+
+/// Asks the next hop for what hitless itself takes part in.
+fn ask_hop_by_hop(headers: &mut HeaderMap, websocket: bool, trailers: bool) {
+    if websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    } else if trailers {
+        // RFC 9110 section 10.1.4: whoever sends TE names it in Connection.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! One request from its head to the last byte of its answer, top to bottom.
+//!
+//! Picks the generation exactly once, when the head has been read, and again only to send the request again.
+
+mod call;
+
+use std::rc::Rc;
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::call::Call;
+use super::Phase;
+use super::answer::{self, Asker};
+use super::body::{AnswerBody, Source};
+use super::connection::Client;
+use super::record::Record;
+use super::resend::Attempts;
+use super::upstream::Terms;
+use super::wire::Busy;
+use crate::telemetry::traffic::Reason;
+
+/// Answers one request of a client. What it keeps alive lasts until the last byte of the answer.
+pub(super) async fn forward(
+    request: Request<Incoming>,
+    client: Rc<Client>,
+    busy: Busy,
+) -> Response<AnswerBody> {
+    let site = &client.worker().site;
+    let mut record = Record::new(site, &request);
+    let mut asker = Asker::new(request.headers());
+    let answer = relay(request, &client, &busy, &mut record, &mut asker).await;
+    let mut response = answer.unwrap_or_else(|reason| {
+        record.answered(reason);
+        answer::make(reason, &asker).map(Source::Whole)
+    });
+    record.set_status(response.status());
+    if client.worker().phase() != Phase::Serving
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response.map(|source| AnswerBody::new(source, Some(record), Some(busy)))
+}
+
+/// Gets the app's answer, from whichever instance gives one.
+async fn relay(
+    request: Request<Incoming>,
+    client: &Rc<Client>,
+    busy: &Busy,
+    record: &mut Record,
+    asker: &mut Asker,
+) -> Result<Response<Source>, Reason> {
+    let mut call = Call::new(request, client, busy, record.started(), asker)?;
+    let mut attempts = Attempts::new(&client.worker().site);
+    loop {
+        let attempt = attempts.begin(record).await?;
+        record.sending();
+        let request = call.take();
+        let terms = Terms {
+            patience: call.patience(),
+            fresh: attempt.fresh,
+        };
+        let sent = attempt.upstream.send(&attempt.exchange, request, terms);
+        match sent.await {
+            Ok(reply) => {
+                attempts.answered();
+                record.head_came();
+                return call.answered(reply, attempt.exchange, client);
+            }
+            Err(failed) => {
+                attempts.failed(&failed, &attempt.exchange, call.is_repeatable())?;
+                call.prepare_again(failed.request);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What is counted about one request, exactly once, whichever way it ends.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use tokio::time::Instant;
+
+use super::worker::Site;
+use crate::telemetry::traffic::{CodeClass, Method, Protocol, Reason};
+
+/// One request, from its head to the last byte of its answer.
+#[derive(Debug)]
+pub(super) struct Record {
+    site: Rc<Site>,
+    method: Method,
+    protocol: Protocol,
+    class: Option<CodeClass>,
+    started: Instant,
+    held: Duration,
+    sent: Instant,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The head of `request` has been read.
+    pub(super) fn new<B>(site: &Rc<Site>, request: &Request<B>) -> Self {
+        site.counters().request_began();
+        let started = Instant::now();
+        Self {
+            site: Rc::clone(site),
+            method: Method::from(request.method()),
+            protocol: Protocol::from(request.version()),
+            class: None,
+            started,
+            held: Duration::ZERO,
+            sent: started,
+        }
+    }
+
+    /// When its head had been read.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// It was held for a while.
+    pub(super) fn held(&mut self, time: Duration) {
+        self.held += time;
+    }
+
+    /// It is being sent to the app.
+    pub(super) fn sending(&mut self) {
+        self.sent = Instant::now();
+    }
+
+    /// The head of the app's answer came.
+    pub(super) fn head_came(&self) {
+        let (waited, total) = (self.sent.elapsed(), self.started.elapsed());
+        let overhead = total.saturating_sub(waited + self.held);
+        self.site.counters().head_came(waited, overhead);
+    }
+
+    /// hitless answers by itself.
+    pub(super) fn answered(&self, reason: Reason) {
+        self.site.counters().answered(reason);
+    }
+
+    /// The status that the client gets.
+    pub(super) fn set_status(&mut self, status: StatusCode) {
+        self.class = Some(status.into());
+    }
+
+    /// Bytes of the answer's body are on their way.
+    pub(super) fn bytes_out(&self, bytes: u64) {
+        self.site.counters().bytes_out(bytes);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let unanswered = if std::thread::panicking() {
+            CodeClass::ServerError
+        } else {
+            // The client went away first.
+            CodeClass::ClientError
+        };
+        let class = self.class.unwrap_or(unanswered);
+        let counters = self.site.counters();
+        counters.request_ended(self.method, class, self.protocol, self.started.elapsed());
+    }
+}

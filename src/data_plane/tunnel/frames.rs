@@ -1,0 +1,101 @@
+//! Where one WebSocket frame ends and the next begins (RFC 6455 5.2). Reads headers alone and changes no byte.
+
+/// A frame's header has 2 bytes, up to 8 of a longer length, and 4 of a mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// Follows the frames of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    header: [u8; HEADER_BYTES_MAX],
+    read: usize,
+    payload_left: u64,
+}
+
+impl Frames {
+    /// Takes the next bytes of the direction.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                let passed = bytes
+                    .len()
+                    .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+                self.payload_left -= passed as u64;
+                bytes = &bytes[passed..];
+            } else {
+                self.header[self.read] = bytes[0];
+                self.read += 1;
+                bytes = &bytes[1..];
+                if let Some(length) = self.length() {
+                    self.payload_left = length;
+                    self.read = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether a frame may begin here.
+    pub(super) fn at_boundary(&self) -> bool {
+        self.read == 0 && self.payload_left == 0
+    }
+
+    /// The length of the payload, once the header is whole.
+    fn length(&self) -> Option<u64> {
+        let [_, second, ..] = self.header;
+        let extended = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        if self.read < 2 || self.read < 2 + extended + mask {
+            return None;
+        }
+        let long = self.header[2..2 + extended].iter();
+        Some(match extended {
+            0 => u64::from(second & 0x7f),
+            _ => long.fold(0, |length, byte| length << 8 | u64::from(*byte)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The places, counted in bytes from the start, at which a frame may begin.
+    fn boundaries(bytes: &[u8]) -> Vec<usize> {
+        let mut frames = Frames::default();
+        let after = |index: usize| {
+            frames.feed(&bytes[index..=index]);
+            frames.at_boundary().then_some(index + 1)
+        };
+        (0..bytes.len()).filter_map(after).collect()
+    }
+
+    #[test]
+    fn a_frame_ends_after_its_payload() {
+        assert_eq!(boundaries(b"\x81\x02hi\x89\x00\x81\x01x"), [4, 6, 9]);
+    }
+
+    #[test]
+    fn a_masked_frame_has_four_bytes_more() {
+        assert_eq!(
+            boundaries(b"\x81\x82\x01\x02\x03\x04hi\x81\x80\x01\x02\x03\x04"),
+            [8, 14]
+        );
+    }
+
+    #[test]
+    fn long_payloads_are_counted_whole() {
+        for (head, length) in [
+            (&b"\x82\x7e\x01\x00"[..], 256),
+            (b"\x82\x7f\0\0\0\0\0\x01\x00\x01", 65_537),
+        ] {
+            let frame = [head, &vec![0; length]].concat();
+            assert_eq!(boundaries(&frame), [frame.len()]);
+            let mut frames = Frames::default();
+            frames.feed(&frame);
+            assert!(frames.at_boundary(), "the same in one piece");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Making a connection to an instance.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{Builder, SendRequest};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+
+use super::Failure;
+use crate::data_plane::body::RequestBody;
+use crate::data_plane::wire::{Pulse, Socket, Wire};
+use crate::generation::Address;
+
+/// The same limit as towards clients.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Connects within `limit` and runs the connection in a task of its own.
+pub(super) async fn connect(
+    address: &Address,
+    limit: Duration,
+) -> Result<(SendRequest<RequestBody>, AbortHandle, Arc<Pulse>), Failure> {
+    let socket = match timeout(limit, open(address)).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Err(explain(&error)),
+        Err(_) => return Err(Failure::ConnectTimedOut),
+    };
+    let pulse = Arc::new(Pulse::default());
+    let io = Wire::new(socket, Arc::clone(&pulse));
+    let mut builder = Builder::new();
+    builder.writev(true).max_header_size(HEAD_BYTES_MAX);
+    let handshake = builder.handshake(io).await;
+    let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
+    let task = spawn_local(async move {
+        // Whoever waits for an answer on it is told of the error as well.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok((sender, task.abort_handle(), pulse))
+}
+
+async fn open(address: &Address) -> io::Result<Socket> {
+    match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
+        }
+        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+    }
+}
+
+fn explain(error: &io::Error) -> Failure {
+    match error.kind() {
+        // The path of a unix socket that is gone says the same as a closed port.
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotFound => Failure::Refused,
+        io::ErrorKind::TimedOut => Failure::ConnectTimedOut,
+        _ => Failure::ConnectFailed,
+    }
+}

@@ -1,0 +1,208 @@
+//! The idle connections to one instance, and a connection in use.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::data_plane::AppConfig;
+use crate::data_plane::body::RequestBody;
+use crate::data_plane::headers;
+use crate::data_plane::wire::Pulse;
+use crate::generation::Address;
+use crate::live::Instance;
+
+/// How much sooner than the app hitless gives an idle connection up, so that both do not meet on the way.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// One instance as one worker sees it.
+#[derive(Debug)]
+pub(in crate::data_plane) struct Pool {
+    instance: Instance,
+    /// The one used last is at the end and is taken first, so that the others can go when load falls.
+    idle: RefCell<Vec<Idle>>,
+    in_flight: Cell<u32>,
+    idle_max: usize,
+    idle_timeout: Duration,
+    retired: Rc<Cell<bool>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    until: Instant,
+}
+
+/// A request with an instance; counts until it is dropped.
+#[derive(Debug)]
+pub(in crate::data_plane) struct InFlight(Rc<Pool>);
+
+/// A connection in use by one exchange. Closed when dropped, unless it is given back first.
+#[derive(Debug)]
+pub(in crate::data_plane) struct Link {
+    sender: SendRequest<RequestBody>,
+    task: Option<AbortHandle>,
+    pulse: Arc<Pulse>,
+    idle_timeout: Option<Duration>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(super) fn new(instance: Instance, config: &AppConfig, retired: Rc<Cell<bool>>) -> Self {
+        Self {
+            instance,
+            idle: RefCell::default(),
+            in_flight: Cell::new(0),
+            idle_max: config.pool_max,
+            idle_timeout: config.pool_idle_timeout,
+            retired,
+        }
+    }
+
+    pub(super) fn is_of(&self, instance: &Instance) -> bool {
+        self.instance == *instance
+    }
+
+    pub(in crate::data_plane) fn address(&self) -> &Address {
+        &self.instance.address
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Closes what is idle.
+    pub(super) fn clear(&self) {
+        let idle = self.idle.take();
+        drop(idle);
+    }
+
+    /// Closes what was idle for too long.
+    pub(super) fn expire(&self, now: Instant) {
+        let keep = |idle: &Idle| idle.until > now && !idle.link.sender.is_closed();
+        self.idle.borrow_mut().retain(keep);
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.in_flight.get() == 0 && self.idle.borrow().is_empty()
+    }
+
+    fn take(&self) -> Option<Link> {
+        let now = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| idle.until > now && !idle.link.sender.is_closed());
+        // The task of the last one may not have run since the end of its answer.
+        let ready = idle.iter().rposition(|idle| idle.link.sender.is_ready())?;
+        Some(idle.remove(ready).link)
+    }
+
+    fn put(&self, link: Link) {
+        let timeout = link.idle_timeout.unwrap_or(self.idle_timeout);
+        let mut idle = self.idle.borrow_mut();
+        if self.retired.get() || idle.len() >= self.idle_max || timeout.is_zero() {
+            return;
+        }
+        let until = Instant::now() + timeout;
+        idle.push(Idle { link, until });
+    }
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn new(pool: Rc<Pool>) -> Self {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Self(pool)
+    }
+
+    /// The instance's connections.
+    pub(in crate::data_plane) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+
+    /// An idle connection.
+    pub(super) fn reuse(&self) -> Option<Link> {
+        self.0.take()
+    }
+
+    /// The exchange on it ended well, and it can be used again.
+    pub(in crate::data_plane) fn give_back(&self, link: Link) {
+        if link.idle_timeout != Some(Duration::ZERO) && !link.sender.is_closed() {
+            self.0.put(link);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new(
+        sender: SendRequest<RequestBody>,
+        task: AbortHandle,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        Self {
+            sender,
+            task: Some(task),
+            pulse,
+            idle_timeout: None,
+        }
+    }
+
+    pub(super) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
+    {
+        self.pulse.forget_heard();
+        self.sender.try_send_request(request)
+    }
+
+    /// Whether a byte came since the last request was sent.
+    pub(super) fn has_heard(&self) -> bool {
+        self.pulse.has_heard()
+    }
+
+    /// Reads from the head of an answer how long the connection may be kept. Call it before the head is rewritten.
+    pub(in crate::data_plane) fn read_head<B>(&mut self, response: &Response<B>) {
+        // hyper would talk HTTP/1.0 from then on, without chunks.
+        let closes =
+            response.version() != Version::HTTP_11 || headers::says_close(response.headers());
+        self.idle_timeout = if closes {
+            Some(Duration::ZERO)
+        } else {
+            headers::keep_alive_timeout(response.headers())
+                .map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN))
+        };
+    }
+
+    /// The connection is a tunnel from now on, and its task ends by itself.
+    pub(in crate::data_plane) fn detach(mut self) {
+        self.task = None;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Not left to the sender's end alone: an upload would go on to an app that has answered already.
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}

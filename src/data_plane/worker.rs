@@ -1,0 +1,380 @@
+//! One worker: a thread with its own runtime, listening sockets, upstream pools, counters and timers.
+//!
+//! Shares nothing with the other workers but what the app's `Live` publishes and a gauge that only it writes.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::body::Discard;
+use super::hold::Queue;
+use super::listen::{self, Listener};
+use super::upstream::Upstream;
+use super::{App, Phase, Settings};
+use crate::generation::GenerationId;
+use crate::live::{self, Backend, Generation};
+use crate::telemetry::traffic::Counters;
+
+/// What a worker is started with.
+pub(super) struct Start {
+    pub(super) index: usize,
+    pub(super) app: Arc<App>,
+    pub(super) settings: Settings,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) gauges: Arc<Gauges>,
+}
+
+/// What all tasks of one worker share.
+pub(super) struct Worker {
+    index: usize,
+    pub(super) site: Rc<Site>,
+    pub(super) settings: Settings,
+    phase: Cell<Phase>,
+    gauges: Arc<Gauges>,
+    roster: RefCell<Slab<Option<Waker>>>,
+    empty: Notify,
+    discards: mpsc::UnboundedSender<Discard>,
+}
+
+/// One app on one worker.
+pub(super) struct Site {
+    pub(super) app: Arc<App>,
+    pub(super) live: live::Worker<Backend>,
+    pub(super) hold: Rc<Queue>,
+    index: usize,
+    upstreams: RefCell<Vec<Rc<Upstream>>>,
+}
+
+/// A client connection's place among those of its worker; for as long as it exists the connection counts as open.
+pub(super) struct Seat {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+/// What the workers tell about themselves. Each writes its own.
+#[derive(Debug)]
+pub(super) struct Gauges {
+    workers: Box<[Gauge]>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct Gauge {
+    accepting: AtomicBool,
+    open: AtomicUsize,
+    broken_off: AtomicUsize,
+}
+
+/// Runs one worker to its end, on this thread.
+pub(super) fn run(start: Start, share: Vec<Listener>) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .expect("a runtime needs an epoll and an eventfd, which a starting process has");
+    // Dropping the runtime drops the tasks, and with them whatever connection is left.
+    runtime.block_on(async {
+        let (discards, queue) = mpsc::unbounded_channel();
+        let phase = start.phase.clone();
+        let worker = Rc::new(Worker::new(start, discards));
+        spawn_local(listen_to_routing(Rc::clone(&worker.site)));
+        spawn_local(sweep(Rc::clone(&worker)));
+        spawn_local(discard(queue));
+        let mut accepting = JoinSet::new();
+        for listener in share {
+            let accept = listen::accept(listener, Rc::clone(&worker), phase.clone());
+            accepting.spawn_local(accept);
+        }
+        worker.until_stopped(phase, accepting).await;
+    });
+}
+
+/// Tells the queue of each publication and keeps no generation alive that is no longer live.
+async fn listen_to_routing(site: Rc<Site>) {
+    let mut bell = site.app.live.listen();
+    // What was published before this task ran is heard of here.
+    bell.mark_changed();
+    while bell.changed().await.is_ok() {
+        site.live.forget();
+        site.hold.published(&site.live);
+    }
+}
+
+/// Looks at the deadlines of all exchanges from time to time, instead of a timer for each.
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = interval(worker.sweep_period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let now = ticks.tick().await;
+        worker.site.sweep(now);
+    }
+}
+
+/// Reads what clients still send after they got an answer.
+async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>) {
+    while let Some(discard) = queue.recv().await {
+        spawn_local(discard.run());
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn new(start: Start, discards: mpsc::UnboundedSender<Discard>) -> Self {
+        Self {
+            index: start.index,
+            site: Rc::new(Site::new(start.app, start.index)),
+            settings: start.settings,
+            phase: Cell::new(Phase::Serving),
+            gauges: start.gauges,
+            roster: RefCell::new(Slab::new()),
+            empty: Notify::new(),
+            discards,
+        }
+    }
+
+    /// How far the stopping is.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// A place for a client connection.
+    pub(super) fn seat(self: &Rc<Self>) -> Seat {
+        let key = self.roster.borrow_mut().insert(None);
+        self.count_open();
+        Seat {
+            worker: Rc::clone(self),
+            key,
+        }
+    }
+
+    /// Reads the rest of a request body off the path of its request.
+    pub(super) fn discard(&self, discard: Discard) {
+        // The receiver is gone only while the runtime is being dropped, and the connection with it.
+        let _ = self.discards.send(discard);
+    }
+
+    async fn until_stopped(
+        self: &Rc<Self>,
+        mut phase: watch::Receiver<Phase>,
+        mut accepting: JoinSet<()>,
+    ) {
+        loop {
+            let now = *phase.borrow_and_update();
+            self.enter(now);
+            if now == Phase::BreakingOff {
+                break;
+            }
+            if accepting.is_empty() && self.roster.borrow().is_empty() {
+                break;
+            }
+            tokio::select! {
+                changed = phase.changed() => if changed.is_err() { break },
+                Some(_) = accepting.join_next() => {}
+                () = self.empty.notified(), if accepting.is_empty() => {}
+            }
+        }
+        let gauge = &self.gauges.workers[self.index];
+        let left = self.roster.borrow().len();
+        gauge.broken_off.store(left, Ordering::SeqCst);
+        gauge.accepting.store(false, Ordering::SeqCst);
+        self.gauges.changed.notify_waiters();
+    }
+
+    fn enter(&self, phase: Phase) {
+        if self.phase.replace(phase) != phase {
+            for waker in self
+                .roster
+                .borrow()
+                .iter()
+                .filter_map(|(_, slot)| slot.as_ref())
+            {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn count_open(&self) {
+        let open = self.roster.borrow().len();
+        let gauge = &self.gauges.workers[self.index];
+        gauge.open.store(open, Ordering::SeqCst);
+        if open == 0 && self.phase() != Phase::Serving {
+            self.empty.notify_one();
+            self.gauges.changed.notify_waiters();
+        }
+    }
+
+    /// A quarter of the shortest limit, but neither a burden nor coarser than a second.
+    fn sweep_period(&self) -> Duration {
+        let app = &self.site.app.config;
+        let limits = [
+            app.answer_timeout,
+            app.body_timeout,
+            self.settings.client.body_timeout,
+        ];
+        let shortest = limits.into_iter().filter(|limit| !limit.is_zero()).min();
+        let period = shortest.unwrap_or(Duration::MAX) / 4;
+        period.clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("app", &self.app.name)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("index", &self.index)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    pub(super) fn new(app: Arc<App>, index: usize) -> Self {
+        Self {
+            live: live::Worker::new(Arc::clone(&app.live), index),
+            hold: Rc::new(Queue::new(Arc::clone(&app), index)),
+            app,
+            index,
+            upstreams: RefCell::default(),
+        }
+    }
+
+    /// The number of the worker, from 0.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// This worker's counters for the app.
+    pub(super) fn counters(&self) -> &Counters {
+        self.app.traffic.worker(self.index)
+    }
+
+    /// The connections to a generation, made when first asked for and kept until the generation is gone.
+    pub(super) fn upstream(self: &Rc<Self>, generation: &Arc<Generation<Backend>>) -> Rc<Upstream> {
+        let known = self.known(generation.id());
+        known.unwrap_or_else(|| {
+            let upstream = Rc::new(Upstream::new(self, generation));
+            self.upstreams.borrow_mut().push(Rc::clone(&upstream));
+            let orders = generation.payload.orders();
+            spawn_local(obey(Rc::clone(self), generation.id(), orders));
+            upstream
+        })
+    }
+
+    fn known(&self, id: GenerationId) -> Option<Rc<Upstream>> {
+        let upstreams = self.upstreams.borrow();
+        // The newest is the one most asked for.
+        let mut newest_first = upstreams.iter().rev();
+        newest_first
+            .find(|upstream| upstream.generation() == id)
+            .cloned()
+    }
+
+    fn sweep(&self, now: Instant) {
+        let upstreams = self.upstreams.borrow().clone();
+        for upstream in upstreams {
+            upstream.sweep(now);
+        }
+    }
+}
+
+/// Carries out the orders about one generation until nobody holds it any more.
+async fn obey(site: Rc<Site>, id: GenerationId, mut orders: watch::Receiver<live::Orders>) {
+    // What was ordered before this task ran is heard of here.
+    orders.mark_changed();
+    while orders.changed().await.is_ok() {
+        if let Some(upstream) = site.known(id) {
+            upstream.obey();
+        }
+    }
+    let mut upstreams = site.upstreams.borrow_mut();
+    upstreams.retain(|upstream| upstream.generation() != id);
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Has the connection's task woken when the phase changes.
+    pub(super) fn wake_on_phase(&self, waker: &Waker) {
+        self.worker.roster.borrow_mut()[self.key] = Some(waker.clone());
+    }
+
+    /// Its worker.
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.roster.borrow_mut().remove(self.key);
+        self.worker.count_open();
+    }
+}
+
+// === impl Gauges ===
+
+impl Gauges {
+    pub(super) fn new(workers: usize) -> Self {
+        let workers = (0..workers).map(|_| Gauge {
+            accepting: AtomicBool::new(true),
+            open: AtomicUsize::new(0),
+            broken_off: AtomicUsize::new(0),
+        });
+        Self {
+            workers: workers.collect(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Listening begins before looking, so that nothing is missed in between.
+            changed.as_mut().enable();
+            let busy = |gauge: &Gauge| {
+                gauge.accepting.load(Ordering::SeqCst) || gauge.open.load(Ordering::SeqCst) > 0
+            };
+            if !self.workers.iter().any(busy) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        let open = self
+            .workers
+            .iter()
+            .map(|gauge| gauge.open.load(Ordering::SeqCst));
+        open.sum()
+    }
+
+    pub(super) fn broken_off(&self) -> usize {
+        let left = self
+            .workers
+            .iter()
+            .map(|gauge| gauge.broken_off.load(Ordering::SeqCst));
+        left.sum()
+    }
+}
