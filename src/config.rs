@@ -1,1 +1,211 @@
-//! (to be written)
+//! What a person writes: the file, read into values that are all valid, or into problems that name line and column.
+//!
+//! `raw` mirrors the file, `read` reads it, `build` turns it into a [`Config`] together with what was said by flags and
+//! variables ([`Overrides`]). Nothing here starts or opens anything but the file.
+
+mod build;
+mod kind;
+mod problem;
+mod raw;
+mod read;
+mod shutdown;
+pub mod units;
+pub mod words;
+
+pub use self::problem::{Problem, Report};
+pub use self::shutdown::ShutdownConfig;
+pub use self::words::ReadyCheck;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use self::read::{Kind, Table};
+use crate::control_plane::{driver, process, readiness};
+use crate::data_plane::listen::ListenAddress;
+use crate::data_plane::{AppConfig, ClientConfig};
+use crate::generation::AppName;
+use crate::telemetry::log::{self, LogConfig};
+
+/// Everything that can be configured. Only valid values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients come in; at least one, no two of which overlap.
+    pub listen: Vec<ListenAddress>,
+    /// The read-only HTTP address; none where it is turned off.
+    pub admin: Option<ListenAddress>,
+    /// Further names that a Host header to `admin` may carry, in lower case.
+    pub admin_hosts: Vec<String>,
+    /// The name of this hitless, which is that of its control socket.
+    pub name: String,
+    /// The path of the control socket; none: by `name`, in the folder that is meant for it.
+    pub control: Option<PathBuf>,
+    /// How many workers forward requests; 0: as many as this process may use.
+    pub threads: usize,
+    /// Whether hitless exits when an app's first start fails, instead of trying again.
+    pub exit_on_failed_start: bool,
+    /// The times and limits towards clients.
+    pub client: ClientConfig,
+    /// The times of a graceful stop.
+    pub shutdown: ShutdownConfig,
+    /// The log of hitless itself.
+    pub log: LogConfig,
+    /// The apps in the order of the file; for now exactly one.
+    pub apps: Vec<App>,
+    /// What is allowed and yet surely not what was meant, a sentence each, with its place.
+    pub warnings: Vec<String>,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// What to start.
+    pub process: process::Config,
+    /// How an instance shows that it is ready.
+    pub ready: readiness::Config,
+    /// How long its generations may take.
+    pub driver: driver::Config,
+    /// The times and limits of its requests.
+    pub traffic: AppConfig,
+}
+
+/// What flags and variables say; each beats the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Replaces the whole list, unless empty.
+    pub listen: Vec<ListenAddress>,
+    /// Inner none: no admin address.
+    pub admin: Option<Option<ListenAddress>>,
+    /// The name of this hitless.
+    pub name: Option<String>,
+    /// The path of the control socket.
+    pub control: Option<PathBuf>,
+    /// Replaces all checks of the app by this one.
+    pub ready: Option<ReadyCheck>,
+    /// The app's file of variables.
+    pub env_file: Option<PathBuf>,
+    /// The app's `ready.start_timeout`; more than 0.
+    pub start_timeout: Option<Duration>,
+    /// The app's `drain.timeout`; more than 0.
+    pub drain_timeout: Option<Duration>,
+    /// How many workers forward requests.
+    pub threads: Option<usize>,
+    /// The shape of log lines.
+    pub log_format: Option<log::Format>,
+    /// Whether hitless exits when an app's first start fails.
+    pub exit_on_failed_start: Option<bool>,
+    /// The app's program and arguments, unless empty.
+    pub command: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a file nor a command was named.
+    #[error(
+        "nothing to run: name a file or a command\n\n  \
+         hitless run --config hitless.toml\n  \
+         hitless run --listen :8080 -- python3 app.py"
+    )]
+    NothingToRun,
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was written is not valid.
+    #[error("{0}")]
+    Invalid(Report),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The file with what the overrides replace.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or everything that is wrong with it.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Error> {
+        let source = fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(path, source, overrides)
+    }
+
+    /// The text of a file, which is named `path` in problems, with what the overrides replace.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn parse(path: &Path, source: String, overrides: &Overrides) -> Result<Self, Error> {
+        // Some editors put a mark of the byte order there, which would shift the columns of the first line.
+        let source = match source.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => source,
+        };
+        let mut problems = Vec::new();
+        let (table, errors) = DeTable::parse_recoverable(&source);
+        let file = raw::File::read_table(table.get_ref(), "", &mut problems);
+        let config = build::config(file, overrides, &mut problems);
+        problem::add_syntax(&mut problems, &errors, &source);
+        finish(config, Some(path.to_owned()), source, problems)
+    }
+
+    /// One app, named `app`, that flags alone describe.
+    ///
+    /// # Errors
+    ///
+    /// There is no command, or the flags contradict each other.
+    pub fn from_flags(overrides: &Overrides) -> Result<Self, Error> {
+        if overrides.command.is_empty() {
+            return Err(Error::NothingToRun);
+        }
+        let mut problems = Vec::new();
+        let config = build::config(raw::File::default(), overrides, &mut problems);
+        finish(config, None, String::new(), problems)
+    }
+
+    /// The full path of each key that a file can have, such as `app.NAME.drain.timeout`.
+    pub fn keys() -> Vec<String> {
+        let mut keys = Vec::new();
+        raw::File::keys("", &mut keys);
+        keys
+    }
+}
+
+/// The configuration, unless there is a problem with it.
+fn finish(
+    (mut config, warnings): (Config, Vec<Problem>),
+    file: Option<PathBuf>,
+    source: String,
+    problems: Vec<Problem>,
+) -> Result<Config, Error> {
+    if !problems.is_empty() {
+        return Err(Error::Invalid(Report::new(file, source, problems)));
+    }
+    config.warnings = Report::new(file, source, warnings).lines().collect();
+    Ok(config)
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whether the command line is at fault and not the file.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NothingToRun => true,
+            Self::Unreadable { .. } => false,
+            Self::Invalid(report) => report.file.is_none(),
+        }
+    }
+}

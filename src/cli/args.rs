@@ -1,0 +1,428 @@
+//! What a person types: every command and option, and the variable behind each option.
+//!
+//! Only the words are read here. What they mean together with the file is `config`'s to judge.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Error, Overrides, ReadyCheck, units, words};
+use crate::data_plane::listen::{AddressError, ListenAddress};
+use crate::telemetry::log;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "hitless", version, about, long_about = ABOUT, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const ABOUT: &str = "\
+The zero-downtime reloading reverse proxy: it owns the listening sockets, runs your app, and on each reload starts \
+the new version beside the old one, moves the requests over when it is ready, and keeps the old one if it is not.";
+
+/// The commands, in the order in which people meet them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Hold the sockets, run the app and forward requests to it.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Read a configuration file and print every problem in it; start nothing.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Start the app anew and move requests to it when it is ready.
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ReloadArgs),
+    /// Show which generation is live, which are on their way, and how the last reload ended.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// The parent of all app processes; started by `run`.
+    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
+    Keeper(InnerArgs),
+    /// The built-in app; started by `demo`.
+    #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
+    DemoApp(InnerArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hitless run -- python3 app.py
+  hitless run -l :80 --ready /healthz -- ./server --port {port}
+  hitless run -l unix:/run/web.sock -- ./server --unix {socket}
+  hitless run -c hitless.toml
+
+The app is to listen on 127.0.0.1:$PORT, or where {port} or {socket} in the
+command tell it. {generation} and {instance} are filled in as well.
+A flag beats its variable, and both beat the file.
+
+Signals: HUP reloads, TERM and INT stop gracefully, a second one at once.
+Exit status: 0 stopped as asked, 1 failed, 2 usage, 78 invalid configuration.";
+
+const LISTEN: &str = "\
+Where clients come in; may be given several times [default: 127.0.0.1:8080].
+
+127.0.0.1:8080, [::1]:8080, :8080 for all addresses, or unix:/path. Port 0 picks a free one. Replaces the list of the \
+file. Several may stand in one value with commas between them.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  hitless check -c hitless.toml && hitless reload
+
+Exit status: 0 valid, 2 usage, 78 invalid.";
+
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  hitless reload                 returns when the new version is live, or says
+                                 why it is not
+  hitless reload --timeout 30s   stops waiting then; the reload goes on
+  hitless reload web --json
+
+Exit status: 0 live, 1 not live and what served before still serves, 2 usage,
+3 no hitless is running.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  hitless status
+  hitless status --json | jq .apps
+
+Exit status: 0 all is well, 1 an app is stale, paused or has nothing live,
+2 usage, 3 no hitless is running.";
+
+/// `hitless run`
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "HITLESS_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Where clients come in; may be given several times [default: 127.0.0.1:8080].
+    #[arg(
+        short,
+        long,
+        value_name = "ADDR",
+        env = "HITLESS_LISTEN",
+        hide_env_values = true,
+        value_delimiter = ',',
+        long_help = LISTEN
+    )]
+    pub listen: Vec<ListenAddress>,
+
+    /// Where metrics, health and status are shown; "" for nowhere [default: 127.0.0.1:9900].
+    #[arg(long, value_name = "ADDR", env = "HITLESS_ADMIN", hide_env_values = true, value_parser = admin)]
+    pub admin: Option<Admin>,
+
+    /// Where this hitless is controlled.
+    #[command(flatten)]
+    pub control: ControlArgs,
+
+    /// How the app shows that it is ready: /PATH, http:/PATH, tcp or notify [default: /].
+    #[arg(
+        long,
+        value_name = "CHECK",
+        env = "HITLESS_READY",
+        hide_env_values = true
+    )]
+    pub ready: Option<ReadyCheck>,
+
+    /// A file of KEY=value lines for the app, read again for each start.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HITLESS_ENV_FILE",
+        hide_env_values = true
+    )]
+    pub env_file: Option<PathBuf>,
+
+    /// How long the app may take to become ready [default: 60s].
+    #[arg(long, value_name = "D", env = "HITLESS_START_TIMEOUT", hide_env_values = true, value_parser = positive)]
+    pub start_timeout: Option<Duration>,
+
+    /// How long requests under way may take after a reload [default: 60s].
+    ///
+    /// Never less than the app's answer_timeout, which is 60s unless the file says otherwise.
+    #[arg(long, value_name = "D", env = "HITLESS_DRAIN_TIMEOUT", hide_env_values = true, value_parser = positive)]
+    pub drain_timeout: Option<Duration>,
+
+    /// How many threads forward requests; 0 for as many as this process may use [default: 0].
+    #[arg(long, value_name = "N", env = "HITLESS_THREADS", hide_env_values = true, value_parser = threads)]
+    pub threads: Option<usize>,
+
+    /// The shape of log lines [default: text].
+    #[arg(long, env = "HITLESS_LOG_FORMAT", hide_env_values = true, value_parser = log_format())]
+    pub log_format: Option<log::Format>,
+
+    /// Exit when the app's first start fails, instead of trying again; for containers.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "HITLESS_EXIT_ON_FAILED_START", hide_env_values = true,
+        value_parser = BoolishValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub exit_on_failed_start: Option<bool>,
+
+    /// The app: a program and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `hitless check`
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "HITLESS_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: PathBuf,
+}
+
+/// `hitless reload`
+#[derive(Args, Clone, Debug)]
+pub struct ReloadArgs {
+    /// The app; without it the configuration is read again and every app reloaded.
+    pub app: Option<String>,
+
+    /// How long to wait; past it the exit status is 1 and the reload goes on.
+    #[arg(long, value_name = "D", value_parser = positive, conflicts_with = "no_wait")]
+    pub timeout: Option<Duration>,
+
+    /// Return as soon as the reload is asked for.
+    #[arg(long)]
+    pub no_wait: bool,
+
+    /// Print what happens as JSON, a value a line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless status`
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// The app; without it all of them.
+    pub app: Option<String>,
+
+    /// Print one JSON value.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// Which hitless is meant, the same for the one that runs and for those who ask it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ControlArgs {
+    /// The name of this hitless, which is that of its control socket.
+    #[arg(long, env = "HITLESS_NAME", hide_env_values = true, value_parser = words::name)]
+    pub name: Option<String>,
+
+    /// The path of the control socket, instead of the one that goes by the name.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "HITLESS_CONTROL",
+        hide_env_values = true
+    )]
+    pub control: Option<PathBuf>,
+}
+
+/// What a hidden command gets from the hitless that starts it.
+#[derive(Args, Clone, Debug)]
+pub struct InnerArgs {
+    /// Read by the command itself.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// The admin address; none for `""`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin(pub Option<ListenAddress>);
+
+// === impl RunArgs ===
+
+impl RunArgs {
+    /// The configuration that the file, the variables and the flags make together.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing to run, or everything that is wrong with it.
+    pub fn configuration(&self) -> Result<Config, Error> {
+        match &self.config {
+            Some(path) => Config::load(path, &self.overrides()),
+            None => Config::from_flags(&self.overrides()),
+        }
+    }
+
+    /// What the flags and variables say about the configuration.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin.clone().map(|Admin(address)| address),
+            name: self.control.name.clone(),
+            control: self.control.control.clone(),
+            ready: self.ready.clone(),
+            env_file: self.env_file.clone(),
+            start_timeout: self.start_timeout,
+            drain_timeout: self.drain_timeout,
+            threads: self.threads,
+            log_format: self.log_format,
+            exit_on_failed_start: self.exit_on_failed_start,
+            command: self.command.clone(),
+        }
+    }
+}
+
+fn admin(text: &str) -> Result<Admin, AddressError> {
+    match text {
+        "" => Ok(Admin(None)),
+        _ => text.parse().map(|address| Admin(Some(address))),
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match units::duration(text) {
+        Ok(Duration::ZERO) => Err("a duration of at least 1ms".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 0..=1024) => Ok(threads),
+        _ => Err("a whole number from 0 to 1024".to_owned()),
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = log::Format> {
+    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
+        "json" => log::Format::Json,
+        _ => log::Format::Text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(line: &[&str]) -> RunArgs {
+        let line = ["hitless", "run"].iter().chain(line);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Run(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(line: &[&str]) -> String {
+        let line = ["hitless"].iter().chain(line);
+        Cli::try_parse_from(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_run_has_a_variable() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        for option in run.get_opts() {
+            let long = option.get_long().unwrap();
+            let variable = format!("HITLESS_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(option.get_env().unwrap().to_str(), Some(&*variable));
+        }
+    }
+
+    #[test]
+    fn reads_a_whole_command_line() {
+        let args = run(&[
+            "-l",
+            ":80",
+            "-l",
+            "unix:/run/a.sock",
+            "--admin",
+            "",
+            "--name",
+            "web",
+            "--ready",
+            "tcp",
+            "--start-timeout",
+            "5s",
+            "--threads",
+            "2",
+            "--log-format",
+            "json",
+            "--exit-on-failed-start",
+            "--",
+            "./app",
+            "--port",
+            "{port}",
+        ]);
+        let overrides = args.overrides();
+        assert_eq!(overrides.listen.len(), 2);
+        assert_eq!(overrides.admin, Some(None));
+        assert_eq!(overrides.name.as_deref(), Some("web"));
+        assert_eq!(overrides.ready, Some(ReadyCheck::Tcp));
+        assert_eq!(overrides.start_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(overrides.threads, Some(2));
+        assert_eq!(overrides.log_format, Some(log::Format::Json));
+        assert_eq!(overrides.exit_on_failed_start, Some(true));
+        assert_eq!(overrides.command, ["./app", "--port", "{port}"]);
+        assert_eq!(
+            run(&["--exit-on-failed-start=no"]).exit_on_failed_start,
+            Some(false)
+        );
+        assert_eq!(run(&[]).overrides(), Overrides::default());
+    }
+
+    #[test]
+    fn says_what_an_option_takes() {
+        for (line, part) in [
+            (["run", "-l", "localhost:80"], "is no IP address"),
+            (["run", "--drain-timeout", "30"], r#"write "30s""#),
+            (["run", "--start-timeout", "0"], "at least 1ms"),
+            (["run", "--threads", "-1"], "unexpected argument"),
+            (["run", "--threads", "9999"], "from 0 to 1024"),
+            (["run", "--name", "a/b"], "letters, digits"),
+            (["run", "--ready", "health"], "http:/PATH"),
+            (
+                ["run", "--log-format", "xml"],
+                "possible values: text, json",
+            ),
+            (
+                ["reload", "--timeout=1s", "--no-wait"],
+                "cannot be used with",
+            ),
+            (["check", "--show", "x"], "unexpected argument"),
+        ] {
+            assert!(refused(&line).contains(part), "{}", refused(&line));
+        }
+        assert!(refused(&["check"]).contains("--config <FILE>"));
+    }
+}

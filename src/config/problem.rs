@@ -1,0 +1,277 @@
+//! What is wrong with a configuration, where, and what is allowed there; shown the way a compiler shows it.
+
+use std::fmt::{self, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the file, in bytes; none for what only flags say, or what is missing altogether.
+    pub span: Option<Range<usize>>,
+    /// The full path of the key whose value could not be read; none for other problems.
+    pub key: Option<String>,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What was meant, or what is allowed.
+    pub help: Option<String>,
+}
+
+/// Everything that is wrong with one configuration, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The file; none where flags alone are the configuration.
+    pub file: Option<PathBuf>,
+    /// At least one problem.
+    pub problems: Vec<Problem>,
+    /// The text that the spans speak of.
+    source: String,
+}
+
+/// A place in a text as people count: from 1, columns in characters.
+struct Place<'s> {
+    line: usize,
+    column: usize,
+    /// The whole line.
+    text: &'s str,
+    /// How many characters of it are meant, at least 1.
+    width: usize,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    pub(super) fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self {
+            span,
+            key: None,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// The value of this key could not be read.
+    pub(super) fn of(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
+        }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn new(file: Option<PathBuf>, source: String, mut problems: Vec<Problem>) -> Self {
+        // Stable, and what has no place comes last.
+        problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        Self {
+            file,
+            problems,
+            source,
+        }
+    }
+
+    /// One line for each problem, without the quoted lines: for logs.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.problems.iter().map(|problem| {
+            let mut line = self.headline(problem);
+            if let Some(help) = &problem.help {
+                let _ = write!(line, " ({help})");
+            }
+            line
+        })
+    }
+
+    fn headline(&self, problem: &Problem) -> String {
+        let mut line = String::new();
+        if let Some(file) = &self.file {
+            let _ = write!(line, "{}:", file.display());
+            if let Some(place) = self.place(problem) {
+                let _ = write!(line, "{}:{}:", place.line, place.column);
+            }
+            line.push(' ');
+        }
+        line.push_str(&harmless(&problem.message));
+        line
+    }
+
+    fn place(&self, problem: &Problem) -> Option<Place<'_>> {
+        problem
+            .span
+            .as_ref()
+            .map(|span| Place::new(&self.source, span))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n\n")?;
+            }
+            f.write_str(&self.headline(problem))?;
+            let place = self.place(problem);
+            if let Some(place) = &place {
+                write!(f, "\n{place}")?;
+            }
+            if let Some(help) = &problem.help {
+                let margin = place.map_or(0, |place| place.margin());
+                write!(f, "\n{:margin$} = {}", "", harmless(help))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Place ===
+
+impl<'s> Place<'s> {
+    fn new(source: &'s str, span: &Range<usize>) -> Self {
+        let start = floor(source, span.start);
+        let line_start = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = source[start..]
+            .find('\n')
+            .map_or(source.len(), |newline| start + newline);
+        let end = floor(source, span.end).clamp(start, line_end);
+        Self {
+            line: source[..line_start].matches('\n').count() + 1,
+            column: source[line_start..start].chars().count() + 1,
+            text: source[line_start..line_end].trim_end_matches('\r'),
+            width: source[start..end].trim_end().chars().count().max(1),
+        }
+    }
+
+    fn margin(&self) -> usize {
+        self.line.to_string().len()
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let margin = self.margin();
+        // Tabs stay tabs, so that the marks stand below what they mean.
+        let indent: String = self
+            .text
+            .chars()
+            .take(self.column - 1)
+            .map(|char| if char == '\t' { '\t' } else { ' ' })
+            .collect();
+        writeln!(f, "{:margin$} |", "")?;
+        writeln!(f, "{} | {}", self.line, harmless(self.text))?;
+        write!(f, "{:margin$} | {indent}{}", "", "^".repeat(self.width))
+    }
+}
+
+/// Adds what is no TOML: the first error of each line, for most others of that line follow from it. What was read below
+/// the first of them is guesswork, and problems of it are left out.
+pub(super) fn add_syntax(problems: &mut Vec<Problem>, errors: &[toml::de::Error], source: &str) {
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    let line = |byte: usize| Place::new(source, &(byte..byte)).line;
+    let mut errors: Vec<_> = errors.iter().collect();
+    errors.sort_by_key(|error| start(error));
+    errors.dedup_by_key(|error| line(start(error)));
+    // A key that stands twice is read like any other.
+    if let Some(first) = errors.iter().find(|error| error.message() != DUPLICATE) {
+        let first = line(start(first));
+        problems.retain(|problem| {
+            problem
+                .span
+                .as_ref()
+                .is_some_and(|span| line(span.start) < first)
+        });
+    }
+    problems.extend(errors.into_iter().map(|error| syntax(error, source)));
+}
+
+const DUPLICATE: &str = "duplicate key";
+
+/// The parser's words, and better ones where people are known to stumble.
+fn syntax(error: &toml::de::Error, source: &str) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    let text = source.get(span.clone()).unwrap_or_default();
+    let message = error.message();
+    let problem = |message| Problem::new(Some(span.clone()), message);
+    match message {
+        DUPLICATE => problem(format!("the key `{text}` stands here a second time")),
+        _ if message.starts_with("string values must be quoted") && text.is_empty() => {
+            problem("a value is missing".to_owned())
+        }
+        _ if message.contains("unquoted key") || message.starts_with("key with no value") => {
+            problem(message.to_owned())
+                .help("TOML is written as `key = value`, below its [section]")
+        }
+        _ => problem(message.to_owned()),
+    }
+}
+
+/// The start of the character that this byte belongs to; the end of the text for what is past it.
+fn floor(text: &str, byte: usize) -> usize {
+    (0..=byte.min(text.len()))
+        .rev()
+        .find(|byte| text.is_char_boundary(*byte))
+        .unwrap_or(0)
+}
+
+/// Nothing in a file may move the cursor of the terminal on which it is quoted.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|char| match char {
+            '\t' => char,
+            _ if char.is_control() => char::REPLACEMENT_CHARACTER,
+            _ => char,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(source: &str, span: Range<usize>) -> String {
+        let problem = Problem::new(Some(span), "wrong").help("right");
+        Report::new(Some("f".into()), source.to_owned(), vec![problem]).to_string()
+    }
+
+    #[test]
+    fn marks_characters_and_not_bytes() {
+        assert_eq!(
+            shown("a\nä = \"ö\"\n", 7..11),
+            "f:2:5: wrong\n  |\n2 | ä = \"ö\"\n  |     ^^^\n  = right"
+        );
+    }
+
+    #[test]
+    fn keeps_tabs_and_neutralises_what_moves_the_cursor() {
+        assert_eq!(
+            shown("\tkey\x1b[2J", 1..4),
+            "f:1:2: wrong\n  |\n1 | \tkey\u{fffd}[2J\n  | \t^^^\n  = right"
+        );
+    }
+
+    #[test]
+    fn marks_the_first_line_of_many_and_the_end_of_the_text() {
+        assert!(shown("a = [\n1\n]", 4..9).contains("1 | a = [\n  |     ^\n"));
+        assert!(shown("a = ", 4..9).contains("f:1:5:"));
+        assert!(shown("", 0..0).contains("f:1:1:"));
+    }
+
+    #[test]
+    fn sorts_by_place() {
+        let problem = |at: Option<usize>| Problem::new(at.map(|at| at..at + 1), format!("{at:?}"));
+        let report = Report::new(
+            None,
+            "abc".to_owned(),
+            vec![problem(None), problem(Some(2)), problem(Some(0))],
+        );
+        let lines: Vec<_> = report.lines().collect();
+        assert_eq!(lines, ["Some(0)", "Some(2)", "None"]);
+    }
+}

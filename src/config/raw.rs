@@ -1,0 +1,124 @@
+//! The file as it is written: every table with its keys, and for each key what its value may be.
+//!
+//! Ranges stand here; what several keys say together is judged in `build`.
+
+use toml::de::DeTable;
+
+use super::kind::{
+    Address, Command, Flag, Host, Name, Number, OptionalAddress, Path, Positive, Size, SocketPath,
+    Statuses, Time, UrlPath, Variables, Word,
+};
+use super::problem::Problem;
+use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
+use crate::control_plane::driver::StreamPolicy;
+use crate::telemetry::log;
+
+table! {
+    /// The whole file.
+    File {
+        listen: OneOrMore<Address>,
+        admin: OptionalAddress,
+        admin_hosts: List<Host>,
+        exit_on_failed_start: Flag,
+        name: Name,
+        control: SocketPath,
+        threads: Number<usize, 0, 1024>,
+        client: Client,
+        shutdown: Shutdown,
+        log: Log,
+        app: Named<App>,
+    }
+}
+
+table! {
+    /// `[client]`
+    Client {
+        head_timeout: Positive,
+        head_bytes_max: Size<{ 8 << 10 }, { 16 << 20 }>,
+        head_fields_max: Number<usize, 1, 10_000>,
+        idle_timeout: Positive,
+        body_timeout: Positive,
+    }
+}
+
+table! {
+    /// `[shutdown]`
+    Shutdown {
+        delay: Time,
+        idle: Time,
+        timeout: Positive,
+    }
+}
+
+table! {
+    /// `[log]`
+    Log {
+        level: Word<log::Level>,
+        format: Word<log::Format>,
+    }
+}
+
+table! {
+    /// `[app.NAME]`
+    App {
+        command: Command,
+        directory: Path,
+        env_file: Path,
+        env: Variables,
+        reserve_port: Flag,
+        connect_timeout: Positive,
+        answer_timeout: Time,
+        body_timeout: Time,
+        pool_max: Number<usize, 0, 65_536>,
+        pool_idle_timeout: Positive,
+        expose_generation: Flag,
+        ready: Ready,
+        drain: Drain,
+        failover: Failover,
+        hold: Hold,
+    }
+}
+
+table! {
+    /// `[app.NAME.ready]`
+    Ready {
+        http: UrlPath,
+        host: Host,
+        status: OneOrMore<Statuses>,
+        tcp: Flag,
+        notify: Flag,
+        owner: Flag,
+        interval: Positive,
+        timeout: Positive,
+        successes: Number<u32, 1, 100>,
+        start_timeout: Positive,
+    }
+}
+
+table! {
+    /// `[app.NAME.drain]`
+    Drain {
+        timeout: Positive,
+        stop_timeout: Positive,
+        stopping_max: Number<usize, 1, 100>,
+        streams: Word<StreamPolicy>,
+        stream_timeout: Positive,
+        close_spread: Time,
+        retiring_max: Number<usize, 0, 100>,
+    }
+}
+
+table! {
+    /// `[app.NAME.failover]`
+    Failover {
+        resends: Number<u32, 0, 10>,
+    }
+}
+
+table! {
+    /// `[app.NAME.hold]`
+    Hold {
+        requests: Number<usize, 0, 1_000_000>,
+        timeout: Positive,
+    }
+}

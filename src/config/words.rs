@@ -1,0 +1,191 @@
+//! The grammars of the small words in a configuration: names, hosts, paths, statuses. The same in the file, in
+//! variables and in flags.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use http::uri::PathAndQuery;
+
+/// How an instance shows that it is ready, as `--ready` says it in one word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadyCheck {
+    /// `/PATH` or `http:/PATH`: by answering it.
+    Http(String),
+    /// `tcp`: by accepting a connection.
+    Tcp,
+    /// `notify`: by sending `READY=1`.
+    Notify,
+}
+
+/// Why a text is not the word that is asked for: what that word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WordError {
+    /// No name.
+    #[error(
+        "a name is 1 to 64 letters, digits, `-`, `_` or `.`, and starts with a letter or digit"
+    )]
+    Name,
+    /// No host name.
+    #[error("a host is a name or address without scheme and port, such as \"app.example.com\"")]
+    Host,
+    /// No path of a URL.
+    #[error("a path starts with `/` and has neither spaces nor `#`, such as \"/healthz\"")]
+    Path,
+    /// No status or range of them.
+    #[error(
+        "a status is a number from 100 to 599 or a range of them, such as \"204\" or \"200-499\""
+    )]
+    Status,
+    /// No way to be ready.
+    #[error("write /PATH or http:/PATH for an HTTP check, tcp, or notify")]
+    Ready,
+}
+
+/// Reads a name: of hitless, which is a file name, or of an app, which is a label and a part of a path.
+///
+/// # Errors
+///
+/// What a name is.
+pub fn name(text: &str) -> Result<String, WordError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match text.as_bytes() {
+        [first, rest @ ..]
+            if first.is_ascii_alphanumeric()
+                && rest.len() < 64
+                && rest.iter().all(|byte| fits(*byte)) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(WordError::Name),
+    }
+}
+
+/// Reads a host without a port, in lower case.
+///
+/// # Errors
+///
+/// What a host is.
+pub fn host(text: &str) -> Result<String, WordError> {
+    let name = !text.is_empty()
+        && text.len() <= 253
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let address = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    match name || address {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(WordError::Host),
+    }
+}
+
+/// Reads the path, with a query or without, that is asked for in an HTTP check.
+///
+/// # Errors
+///
+/// What a path is.
+pub fn url_path(text: &str) -> Result<String, WordError> {
+    match text.starts_with('/') && !text.contains('#') && PathAndQuery::from_str(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(WordError::Path),
+    }
+}
+
+/// Reads a status or a range of them.
+///
+/// # Errors
+///
+/// What a status is.
+pub fn statuses(text: &str) -> Result<RangeInclusive<u16>, WordError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (status(first), status(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(WordError::Status),
+    }
+}
+
+fn status(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let status = text.parse().ok()?;
+    (digits && (100..=599).contains(&status)).then_some(status)
+}
+
+// === impl ReadyCheck ===
+
+impl FromStr for ReadyCheck {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "notify" => Ok(Self::Notify),
+            _ => {
+                let path = text.strip_prefix("http:").unwrap_or(text);
+                match path.starts_with('/') && !path.starts_with("//") {
+                    true => url_path(path).map(Self::Http),
+                    false => Err(WordError::Ready),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_file_name_and_a_label() {
+        for text in ["a", "hitless", "web-1.blue_2", "9"] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+        let long = "a".repeat(65);
+        for text in ["", ".", "..", ".hidden", "a/b", "a b", "ä", "-a", &long] {
+            assert_eq!(name(text), Err(WordError::Name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        assert_eq!(host("App.Example.com").as_deref(), Ok("app.example.com"));
+        assert_eq!(host("[::1]").as_deref(), Ok("[::1]"));
+        for text in ["", "a:80", "http://a", "a/b", "::1", "a b"] {
+            assert_eq!(host(text), Err(WordError::Host), "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_one_or_a_range() {
+        assert_eq!(statuses("204"), Ok(204..=204));
+        assert_eq!(statuses("200-499"), Ok(200..=499));
+        for text in [
+            "",
+            "99",
+            "600",
+            "+200",
+            "499-200",
+            "200-",
+            "2xx",
+            "200 - 299",
+        ] {
+            assert_eq!(statuses(text), Err(WordError::Status), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_word_says_how_an_instance_is_ready() {
+        assert_eq!("/up".parse(), Ok(ReadyCheck::Http("/up".to_owned())));
+        assert_eq!(
+            "http:/up?a=b".parse(),
+            Ok(ReadyCheck::Http("/up?a=b".to_owned()))
+        );
+        assert_eq!("tcp".parse(), Ok(ReadyCheck::Tcp));
+        assert_eq!("notify".parse(), Ok(ReadyCheck::Notify));
+        for text in ["", "up", "http://127.0.0.1/up", "TCP"] {
+            assert_eq!(text.parse::<ReadyCheck>(), Err(WordError::Ready), "{text}");
+        }
+        assert_eq!("/a b".parse::<ReadyCheck>(), Err(WordError::Path));
+    }
+}
