@@ -1,8 +1,74 @@
-//! (to be written)
+//! What a person types: one module a command. Holds no logic of its own.
 
+pub mod args;
+pub mod check;
+mod client;
+mod reload;
+mod run;
+mod status;
+
+use std::future::Future;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// (to be written)
+use clap::Parser;
+
+use self::args::{Cli, Command};
+use crate::control_plane::process::keeper;
+use crate::demo;
+
+/// What the exit status means.
+pub mod exit {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// It failed.
+    pub const FAILED: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// No hitless is running at the control socket.
+    pub const NOT_RUNNING: u8 = 3;
+    /// The configuration is invalid: `EX_CONFIG` of sysexits.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Parses the command line, does what it says and tells how it ended.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Reload(args) => block_on(reload::reload(&args)),
+        Command::Status(args) => block_on(status::status(&args)),
+        Command::Keeper(_) => keeper::main(),
+        Command::DemoApp(args) => demo::app::main(args.args),
+    }
+}
+
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            complain(&format!(
+                "the system refuses what a connection needs: {error}"
+            ));
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+/// For programs: a line on stdout. A reader that has gone away is no error.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// For people: a line on stderr.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// For people: an error.
+fn complain(message: &str) {
+    say(&format!("hitless: {message}"));
 }

@@ -12,4 +12,10 @@ pub mod readiness;
 
 pub mod trigger;
 
+pub mod status;
+
+pub mod progress;
+
+pub mod apps;
+
 pub mod api;

@@ -1,1 +1,313 @@
-//! (to be written)
+//! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
+
+mod stop;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use self::stop::Stop;
+use crate::admin::{self, Admin};
+use crate::config::{self, Config, ShutdownConfig};
+use crate::control_plane::api;
+use crate::control_plane::apps::{About, Apps, Reread};
+use crate::control_plane::driver::{Driver, Handle, Settings, World};
+use crate::control_plane::process::{Console, Keeper, Processes};
+use crate::control_plane::status::{GenerationState, TriggerSource, VerdictWord};
+use crate::control_plane::trigger::{Signals, Wish};
+use crate::data_plane::listen::{self, Bound, ListenAddress, SingleListener};
+use crate::data_plane::{self, Phase, Workers};
+use crate::live::Live;
+use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
+use crate::telemetry::traffic::Traffic;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop, and stopped.
+    Stopped,
+    /// The first start failed, and the configuration wants hitless to exit then.
+    FirstStartFailed,
+}
+
+/// The sockets that hitless owns, bound before anything runs.
+#[derive(Debug)]
+struct Sockets {
+    clients: Bound,
+    admin: Option<SingleListener>,
+    control: std::os::unix::net::UnixListener,
+    control_path: PathBuf,
+}
+
+/// Serves until told to stop. `reload` reads the configuration anew.
+///
+/// # Errors
+///
+/// A socket cannot be bound, or the system refuses a thread or a handler. Nothing was started then.
+pub fn run(
+    config: Config,
+    keeper: Keeper,
+    reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
+) -> anyhow::Result<Ended> {
+    let workers = workers(&config);
+    let sockets = bind(&config, workers)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let console = Arc::new(Console::start()?);
+        let processes = Processes::new(keeper, console)
+            .context("cannot talk to the keeper of the app's processes")?;
+        let processes = Arc::new(processes);
+        let ended = Server::start(config, sockets, workers, &processes, reread(reload))?
+            .run()
+            .await;
+        processes.close().await;
+        Ok(ended)
+    })
+}
+
+/// As many as this process may use: affinity and cgroup limits are respected.
+fn workers(config: &Config) -> usize {
+    match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
+    let control_path = api::socket::control_path(&config.name, config.control.as_deref())?;
+    if let api::socket::Presence::Live(pid) = api::socket::presence(&control_path)? {
+        let who = pid.map_or_else(String::new, |pid| {
+            format!(" (process {})", pid.as_raw_nonzero())
+        });
+        anyhow::bail!(
+            "another hitless{who} is at {}: give this one a name of its own with --name",
+            control_path.display()
+        );
+    }
+    let clients = listen::bind(&config.listen, workers)?;
+    let admin = config
+        .admin
+        .as_ref()
+        .map(SingleListener::bind)
+        .transpose()?;
+    let control = listen::bind_private(&control_path)?;
+    Ok(Sockets {
+        clients,
+        admin,
+        control,
+        control_path,
+    })
+}
+
+fn reread(
+    reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
+) -> Box<Reread> {
+    Box::new(move || {
+        let config = reload().map_err(|error| error.to_string())?;
+        Ok(config
+            .apps
+            .into_iter()
+            .map(|app| (app.name.clone(), settings(&app)))
+            .collect())
+    })
+}
+
+fn settings(app: &config::App) -> Settings {
+    Settings {
+        process: app.process.clone(),
+        readiness: app.ready.clone(),
+        driver: app.driver.clone(),
+    }
+}
+
+/// Both planes, running.
+struct Server {
+    apps: Apps,
+    driver: JoinHandle<()>,
+    workers: Workers,
+    phase: watch::Sender<Phase>,
+    shutdown: ShutdownConfig,
+    exit_on_failed_start: bool,
+    signals: Signals,
+    control_path: PathBuf,
+}
+
+impl Server {
+    fn start(
+        config: Config,
+        sockets: Sockets,
+        workers: usize,
+        processes: &Arc<Processes>,
+        reread: Box<Reread>,
+    ) -> anyhow::Result<Self> {
+        // Before anything can be started: from now on these signals are wishes.
+        let signals = Signals::listen()?;
+        let Some(app) = config.apps.into_iter().next() else {
+            anyhow::bail!("there is no app to serve")
+        };
+        let listen = sockets.clients.addresses();
+        let live = Arc::new(Live::new());
+        let traffic = Arc::new(Traffic::new(workers));
+        let counts = counts(&app);
+        let world = World {
+            processes: Arc::clone(processes),
+            live: Arc::clone(&live),
+            workers,
+            metrics: Arc::clone(&counts),
+            close: Arc::new(Notify::new()),
+        };
+        let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
+        let metrics = Metrics::new();
+        let facts = facts(handle.clone());
+        metrics.add(&app.name, Arc::clone(&traffic), facts, &counts);
+
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let app = Arc::new(data_plane::App::new(app.name, app.traffic, live, traffic));
+        let client = data_plane::Settings {
+            client: config.client,
+        };
+        let running = data_plane::start(sockets.clients, &app, &client, &phases)?;
+        metrics.count_connections(running.counter());
+
+        let about = About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            name: config.name,
+            since: SystemTime::now(),
+            listen: listen.iter().map(ToString::to_string).collect(),
+            admin: sockets
+                .admin
+                .as_ref()
+                .map(|admin| admin.address().to_string()),
+        };
+        info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
+        let apps = Apps::new(about, vec![handle], reread);
+        serve_control(sockets.control, &apps);
+        if let Some(listener) = sockets.admin {
+            let is_local = is_local(listener.address());
+            let admin = Admin {
+                apps: apps.clone(),
+                metrics,
+                hosts: config.admin_hosts,
+                is_local,
+            };
+            tokio::spawn(admin::serve(listener.accepting()?, admin));
+        }
+        Ok(Self {
+            apps,
+            driver: tokio::spawn(driver.run()),
+            workers: running,
+            phase,
+            shutdown: config.shutdown,
+            exit_on_failed_start: config.exit_on_failed_start,
+            signals,
+            control_path: sockets.control_path,
+        })
+    }
+
+    async fn run(mut self) -> Ended {
+        let ended = self.until_stopped().await;
+        let stop = Stop {
+            apps: &self.apps,
+            workers: &self.workers,
+            phase: &self.phase,
+            config: &self.shutdown,
+        };
+        stop.perform(&mut self.signals, &mut self.driver).await;
+        drop(self.phase);
+        self.workers.join();
+        // Nobody is left to answer; the next start replaces a socket that is still there.
+        let _ = std::fs::remove_file(&self.control_path);
+        info!("stopped");
+        ended
+    }
+
+    async fn until_stopped(&mut self) -> Ended {
+        let mut first_start = std::pin::pin!(failed_first_start(
+            self.apps.handles(),
+            self.exit_on_failed_start
+        ));
+        loop {
+            tokio::select! {
+                wish = self.signals.next() => match wish {
+                    Wish::Reload => reload_by_signal(&self.apps).await,
+                    Wish::Stop => return Ended::Stopped,
+                },
+                () = &mut first_start => return Ended::FirstStartFailed,
+            }
+        }
+    }
+}
+
+/// A broken configuration changes nothing, and says so.
+async fn reload_by_signal(apps: &Apps) {
+    if let Err(problem) = apps.reload(None, TriggerSource::Signal).await {
+        error!("reload refused: {problem}");
+    }
+}
+
+/// Ends when the first start has failed and that is to end hitless.
+async fn failed_first_start(handles: &[Handle], matters: bool) {
+    if !matters {
+        return std::future::pending().await;
+    }
+    for handle in handles {
+        let mut changes = handle.changes();
+        let Ok(status) = changes.wait_for(|status| status.started).await else {
+            return;
+        };
+        let failed = status
+            .last_trigger
+            .as_ref()
+            .is_some_and(|trigger| trigger.verdict == VerdictWord::Failed);
+        if failed {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+fn serve_control(listener: std::os::unix::net::UnixListener, apps: &Apps) {
+    let apps = apps.clone();
+    tokio::spawn(async move {
+        if let Err(error) = api::serve(listener, apps).await {
+            warn!(%error, "the control socket is not served");
+        }
+    });
+}
+
+fn counts(app: &config::App) -> Arc<AppMetrics> {
+    let triggers = TriggerSource::ALL.map(TriggerSource::as_str);
+    let verdicts = VerdictWord::ALL.map(VerdictWord::as_str);
+    Arc::new(AppMetrics::new(&app.name, &triggers, &verdicts))
+}
+
+fn facts(handle: Handle) -> impl Fn() -> Facts {
+    move || {
+        let status = handle.status();
+        let generations = status.generations.iter();
+        Facts {
+            live: status.live.map(crate::generation::GenerationId::get),
+            generations: generations
+                .map(|known| (known.generation.get(), known.state.as_str()))
+                .collect(),
+            states: GenerationState::ALL.map(GenerationState::as_str).to_vec(),
+            stale: status.stale,
+            paused: status.paused,
+        }
+    }
+}
+
+fn is_local(address: &ListenAddress) -> bool {
+    match address {
+        ListenAddress::Tcp(address) => address.ip().is_loopback(),
+        ListenAddress::Unix(_) => true,
+    }
+}

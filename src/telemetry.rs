@@ -1,1 +1,7 @@
 //! What hitless tells about itself: metrics and logs. The only place that names a metric.
+
+pub mod log;
+pub mod metrics;
+pub mod traffic;
+
+pub use self::log::LogConfig;

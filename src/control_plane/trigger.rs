@@ -1,1 +1,62 @@
-//! (to be written)
+//! What asks from outside without a word: signals.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+/// The signals that hitless answers to.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    /// Without work so far; unheard they would end the process.
+    idle: [Signal; 2],
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGHUP: like `hitless reload`.
+    Reload,
+    /// SIGTERM or SIGINT: a graceful stop; the second one: at once.
+    Stop,
+}
+
+impl Signals {
+    /// Listens from now on; without it these signals end the process.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a handler.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            idle: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
+        })
+    }
+
+    /// The next wish. Signals of one kind that come together are one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn next(&mut self) -> Wish {
+        let [user1, user2] = &mut self.idle;
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => return Wish::Reload,
+                _ = self.terminate.recv() => return Wish::Stop,
+                _ = self.interrupt.recv() => return Wish::Stop,
+                _ = user1.recv() => info!("USR1: there is no log file to reopen"),
+                _ = user2.recv() => info!("USR2: nothing is done on it yet"),
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `hitless run`: read the configuration, start the keeper, serve.
+
+use std::process::ExitCode;
+
+use super::args::RunArgs;
+use super::{check, exit};
+use crate::config::{Config, Error};
+use crate::control_plane::process::{Keeper, raise_descriptor_limit};
+use crate::server::{self, Ended};
+use crate::telemetry::log;
+
+/// Serves in the foreground until told to stop.
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let config = match load(args) {
+        Ok(config) => config,
+        Err(error) => return check::refuse(&error),
+    };
+    log::init(&config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(config, args.clone()) {
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::FirstStartFailed) => ExitCode::from(exit::FAILED),
+        Err(error) => {
+            super::complain(&format!("{error:#}"));
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn serve(config: Config, args: RunArgs) -> anyhow::Result<Ended> {
+    // First of all: it is to have no thread of ours, and the descriptor limit that we were started with.
+    let keeper = Keeper::start()?;
+    let (before, after) = raise_descriptor_limit();
+    tracing::debug!(before, after, "descriptor limit");
+    server::run(config, keeper, move || load(&args))
+}
+
+fn load(args: &RunArgs) -> Result<Config, Error> {
+    match &args.config {
+        Some(path) => Config::load(path, &args.overrides()),
+        None => Config::from_flags(&args.overrides()),
+    }
+}

@@ -1,0 +1,162 @@
+//! The other end of the control socket: what the commands of a person ask a running hitless.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use super::problem::Problem;
+use crate::control_plane::apps::Status;
+use crate::control_plane::progress::Progress;
+
+/// One running hitless, by its control socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+/// What a running hitless says about a reload, line by line.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens there.
+    #[error("no hitless is running at {}", .0.display())]
+    NotRunning(PathBuf),
+    /// The socket is there and may not be used.
+    #[error("no permission to use {}: it belongs to another user", .0.display())]
+    Permission(PathBuf),
+    /// The connection broke.
+    #[error("the connection to hitless broke: {0}")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// hitless refuses, in its own words.
+    #[error("{detail}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// Its words.
+        detail: String,
+    },
+}
+
+impl Client {
+    /// The hitless that listens there.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// How it is now.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        let answer = self.ask(Method::GET, "/v1/status").await?;
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
+    /// Asks for a reload of one app or of all. To stop listening does not stop the reload.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn reload(&self, app: Option<&str>) -> Result<Lines, Error> {
+        let path = app.map_or_else(
+            || "/v1/reload".to_owned(),
+            |app| format!("/v1/apps/{app}/reload"),
+        );
+        let answer = self.ask(Method::POST, &path).await?;
+        Ok(Lines {
+            body: answer.into_body(),
+            buffer: Vec::new(),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Error> {
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|error| self.refused(error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "hitless");
+        let request = request.body(Empty::<Bytes>::new()).map_err(broken)?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
+        let detail = serde_json::from_slice::<Problem>(&body)
+            .map_or_else(|_| status.to_string(), |problem| problem.detail);
+        Err(Error::Refused { status, detail })
+    }
+
+    fn refused(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Error::NotRunning(self.path.clone())
+            }
+            io::ErrorKind::PermissionDenied => Error::Permission(self.path.clone()),
+            _ => broken(error),
+        }
+    }
+}
+
+impl Lines {
+    /// The next line; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, as it does when hitless is killed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub async fn next(&mut self) -> Result<Option<Progress>, Error> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(broken);
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Broken(error.into())
+}

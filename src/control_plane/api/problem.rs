@@ -1,0 +1,75 @@
+//! Errors of the control socket as RFC 9457 problem documents.
+
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+
+/// One problem; `detail` says what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Problem {
+    status: u16,
+    title: String,
+    pub(super) detail: String,
+}
+
+impl Problem {
+    pub(super) fn not_found(path: &str) -> Self {
+        let known = "GET /v1/status, POST /v1/reload, POST /v1/apps/{app}/reload";
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "No such resource",
+            format!("there is no {path}; there is {known}"),
+        )
+    }
+
+    pub(super) fn method_not_allowed(allowed: &str) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method not allowed",
+            format!("use {allowed}"),
+        )
+    }
+
+    pub(super) fn unknown_app(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Unknown app", detail.to_owned())
+    }
+
+    pub(super) fn unknown_option(query: &str) -> Self {
+        let detail = format!("a reload takes no options here, and ?{query} was given");
+        Self::new(StatusCode::BAD_REQUEST, "Unknown option", detail)
+    }
+
+    pub(super) fn configuration(detail: &str) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid configuration",
+            detail.to_owned(),
+        )
+    }
+
+    fn new(status: StatusCode, title: &str, detail: String) -> Self {
+        Self {
+            status: status.as_u16(),
+            title: title.to_owned(),
+            detail,
+        }
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        let body = serde_json::to_vec(&self).expect("every key of a problem is a string");
+        let mut answer = Response::builder()
+            .status(self.status)
+            .header(header::CONTENT_TYPE, "application/problem+json");
+        if self.status == StatusCode::METHOD_NOT_ALLOWED.as_u16()
+            && let Some(allowed) = self.detail.strip_prefix("use ")
+        {
+            // RFC 9110 15.5.6: the answer names what is allowed.
+            answer = answer.header(header::ALLOW, allowed);
+        }
+        answer
+            .body(Full::from(body).boxed())
+            .expect("the parts are valid")
+    }
+}

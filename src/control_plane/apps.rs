@@ -1,0 +1,222 @@
+//! All apps of this hitless: what is asked of each or of all of them, and what is told about the whole.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::control_plane::driver::{Handle, Settings};
+use crate::control_plane::progress::{Progress, Updates};
+use crate::control_plane::status::{self, AppState, AppStatus, TriggerSource};
+use crate::generation::AppName;
+
+/// The ways to every driver, and to the configuration that a reload reads anew.
+#[derive(Clone)]
+pub struct Apps(Arc<Inner>);
+
+struct Inner {
+    about: About,
+    handles: Vec<Handle>,
+    reread: Box<Reread>,
+    stopping: AtomicBool,
+}
+
+/// Reads the configuration anew: the settings of every app, or the problems as one text.
+pub type Reread = dyn Fn() -> Result<Vec<(AppName, Settings)>, String> + Send + Sync;
+
+/// What does not change while hitless runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The version of hitless.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its name among those on this machine.
+    pub name: String,
+    /// When it was started.
+    #[serde(with = "status::seconds")]
+    pub since: SystemTime,
+    /// Where it listens, with the real ports.
+    pub listen: Vec<String>,
+    /// Where it answers scrapers.
+    pub admin: Option<String>,
+}
+
+/// The whole at one moment: the JSON of `hitless status --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// What does not change.
+    #[serde(flatten)]
+    pub about: About,
+    /// Whether it is on its way to stop.
+    pub stopping: bool,
+    /// Each app.
+    pub apps: Vec<AppStatus>,
+}
+
+/// Why a reload was not even tried.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no app of that name.
+    #[error("there is no app {name}; there is {}", known.join(", "))]
+    UnknownApp {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The configuration has problems, and nothing was changed.
+    #[error("the configuration is invalid, nothing was changed:\n{0}")]
+    Configuration(String),
+}
+
+// === impl Apps ===
+
+impl Apps {
+    /// These apps, told about with these facts.
+    pub fn new(about: About, handles: Vec<Handle>, reread: Box<Reread>) -> Self {
+        Self(Arc::new(Inner {
+            about,
+            handles,
+            reread,
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Reads the configuration anew and asks one app, or every one, for a fresh generation. The updates end with a
+    /// verdict for each.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app; a configuration with problems. Then nothing was asked of anybody.
+    pub async fn reload(&self, app: Option<&str>, source: TriggerSource) -> Result<Updates, Error> {
+        let chosen = self.chosen(app)?;
+        let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
+        let (sender, updates) = mpsc::unbounded_channel();
+        for handle in chosen {
+            let own = settings.iter().position(|(name, _)| name == handle.name());
+            let own = own.map(|index| settings.swap_remove(index).1);
+            let updates = handle.reload(source, own).await;
+            tokio::spawn(pass_on(updates, sender.clone()));
+        }
+        Ok(updates)
+    }
+
+    /// Every app's handle.
+    pub fn handles(&self) -> &[Handle] {
+        &self.0.handles
+    }
+
+    /// The whole as it is now.
+    pub fn status(&self) -> Status {
+        let apps = self
+            .0
+            .handles
+            .iter()
+            .map(|handle| AppStatus::clone(&handle.status()));
+        Status {
+            about: self.0.about.clone(),
+            stopping: self.is_stopping(),
+            apps: apps.collect(),
+        }
+    }
+
+    /// From now on nothing is ready any more.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a balancer should not send requests: to any app, or to one. None: it should.
+    ///
+    /// # Errors
+    ///
+    /// There is no app of that name.
+    pub fn unready(&self, app: Option<&str>) -> Result<Option<String>, Error> {
+        let chosen = self.chosen(app)?;
+        if self.is_stopping() {
+            return Ok(Some("hitless is stopping".to_owned()));
+        }
+        let statuses: Vec<_> = chosen.iter().map(Handle::status).collect();
+        if let Some(starting) = statuses.iter().find(|status| !status.started) {
+            return Ok(Some(format!("{} is being started", starting.name)));
+        }
+        let serves = |status: &&Arc<AppStatus>| status.live.is_some() || status.paused;
+        if statuses.iter().any(|status| serves(&status)) {
+            return Ok(None);
+        }
+        Ok(Some(
+            statuses
+                .iter()
+                .map(|status| why_down(status))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    fn chosen(&self, app: Option<&str>) -> Result<&[Handle], Error> {
+        let handles = &self.0.handles;
+        let Some(app) = app else { return Ok(handles) };
+        match handles
+            .iter()
+            .position(|handle| handle.name().as_str() == app)
+        {
+            Some(index) => Ok(&handles[index..=index]),
+            None => {
+                let known = handles
+                    .iter()
+                    .map(|handle| handle.name().to_string())
+                    .collect();
+                Err(Error::UnknownApp {
+                    name: app.to_owned(),
+                    known,
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Apps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Apps")
+            .field("about", &self.0.about)
+            .field("handles", &self.0.handles)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// Whether every app serves the wanted version, and none is held back.
+    pub fn is_well(&self) -> bool {
+        self.apps.iter().all(AppStatus::is_well)
+    }
+}
+
+fn why_down(status: &AppStatus) -> String {
+    let reason = status
+        .last_trigger
+        .as_ref()
+        .and_then(|trigger| trigger.reason.as_deref());
+    match (status.state, reason) {
+        (AppState::Stopping, _) => format!("{} is stopping", status.name),
+        (_, Some(reason)) => format!("{} has nothing live: {reason}", status.name),
+        (_, None) => format!("{} has nothing live", status.name),
+    }
+}
+
+/// Nobody listening any more does not interrupt a reload.
+async fn pass_on(mut updates: Updates, to: mpsc::UnboundedSender<Progress>) {
+    while let Some(update) = updates.recv().await {
+        if to.send(update).is_err() {
+            return;
+        }
+    }
+}

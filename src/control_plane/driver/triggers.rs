@@ -1,0 +1,271 @@
+//! Who asked for what, and how each of them learns the verdict. Every trigger gets exactly one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::{Driver, Input};
+use crate::control_plane::process::Output;
+use crate::control_plane::progress::{Progress, Watchers};
+use crate::control_plane::status::{TriggerSource, TriggerStatus, VerdictWord};
+use crate::generation::{AppName, GenerationId, Reason, TriggerId, Verdict};
+
+/// How many of the app's last lines a failed verdict shows.
+const LAST_LINES: usize = 20;
+/// How long a failed verdict waits for what the app wrote last: its process is gone, but its pipes may still be read.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The triggers without a verdict, and what became of the newest that has one.
+#[derive(Debug, Default)]
+pub(super) struct Triggers {
+    last: Option<TriggerId>,
+    waiting: BTreeMap<TriggerId, Trigger>,
+    /// Failed ones whose last words are awaited.
+    concluding: usize,
+    /// The newest that has ended.
+    pub(super) ended: Option<TriggerStatus>,
+    /// Why an older generation than the wanted one serves.
+    pub(super) stale: Option<String>,
+    /// Whether the first of all, the start of hitless, has ended.
+    pub(super) started: bool,
+}
+
+/// One trigger that has no verdict yet.
+#[derive(Debug)]
+struct Trigger {
+    source: TriggerSource,
+    asked: Instant,
+    watchers: Watchers,
+    generation: Option<GenerationId>,
+}
+
+/// A verdict that is complete but for what the app wrote last.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    status: TriggerStatus,
+    asked: Instant,
+    watchers: Watchers,
+}
+
+/// For a trigger that nobody waits for.
+pub(super) fn nobody() -> Watchers {
+    Watchers::default()
+}
+
+impl Triggers {
+    pub(super) fn accept(
+        &mut self,
+        app: &AppName,
+        source: TriggerSource,
+        mut watchers: Watchers,
+    ) -> TriggerId {
+        let id = self.last.map_or(TriggerId::FIRST, TriggerId::next);
+        self.last = Some(id);
+        watchers.tell(&Progress::Accepted {
+            app: app.clone(),
+            trigger: id,
+        });
+        self.waiting.insert(
+            id,
+            Trigger {
+                source,
+                asked: Instant::now(),
+                watchers,
+                generation: None,
+            },
+        );
+        id
+    }
+
+    /// The newest trigger owns what is being started.
+    pub(super) fn starting(&mut self, app: &AppName, generation: GenerationId) {
+        if let Some((_, trigger)) = self.waiting.iter_mut().next_back() {
+            trigger.generation = Some(generation);
+            trigger.watchers.tell(&Progress::Starting {
+                app: app.clone(),
+                generation,
+            });
+        }
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        app: &AppName,
+        generation: GenerationId,
+        probe: String,
+        output: Option<String>,
+    ) {
+        if let Some(trigger) = self
+            .waiting
+            .values_mut()
+            .find(|trigger| trigger.generation == Some(generation))
+        {
+            trigger.watchers.tell(&Progress::Probe {
+                app: app.clone(),
+                generation,
+                probe,
+                output,
+            });
+        }
+    }
+
+    /// The trigger whose generation is wanted.
+    pub(super) fn pending(&self) -> Option<TriggerId> {
+        self.waiting.keys().next_back().copied()
+    }
+
+    pub(super) fn all_concluded(&self) -> bool {
+        self.concluding == 0
+    }
+}
+
+impl Trigger {
+    fn ended(&self, id: TriggerId, verdict: VerdictWord) -> TriggerStatus {
+        TriggerStatus {
+            trigger: id,
+            source: self.source,
+            verdict,
+            generation: self.generation,
+            kind: None,
+            reason: None,
+            probe: None,
+            output: Vec::new(),
+            at: SystemTime::now(),
+        }
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// Gives a trigger its verdict.
+    pub(super) fn report(&mut self, id: TriggerId, verdict: Verdict) {
+        let Some(trigger) = self.triggers.waiting.remove(&id) else {
+            return;
+        };
+        match verdict {
+            Verdict::Live => {
+                self.triggers.stale = None;
+                self.clock.reset_backoff();
+                let status = trigger.ended(id, VerdictWord::Live);
+                self.conclude_now(status, trigger);
+            }
+            Verdict::Failed(reason) => self.conclude_with_last_words(id, trigger, &reason),
+            Verdict::Superseded => self.hand_on(id, trigger),
+            Verdict::Cancelled => {
+                let status = trigger.ended(id, VerdictWord::Cancelled);
+                self.conclude_now(status, trigger);
+            }
+        }
+    }
+
+    /// The askers of a superseded trigger wait for the newer one.
+    fn hand_on(&mut self, id: TriggerId, mut trigger: Trigger) {
+        let status = trigger.ended(id, VerdictWord::Superseded);
+        if let Some((by, newer)) = self.triggers.waiting.iter_mut().next_back() {
+            trigger.watchers.tell(&Progress::Superseded {
+                app: self.name.clone(),
+                trigger: id,
+                by: *by,
+            });
+            newer.watchers.join(std::mem::take(&mut trigger.watchers));
+            info!(app = %self.name, trigger = %id, %by, "reload superseded");
+        }
+        self.conclude_now(status, trigger);
+    }
+
+    fn conclude_now(&mut self, status: TriggerStatus, trigger: Trigger) {
+        self.triggers.concluding += 1;
+        self.conclude(Conclusion {
+            status,
+            asked: trigger.asked,
+            watchers: trigger.watchers,
+        });
+    }
+
+    /// Completes a failed verdict with what the app wrote last, without waiting for it here.
+    fn conclude_with_last_words(&mut self, id: TriggerId, trigger: Trigger, reason: &Reason) {
+        self.triggers.stale = Some(format!("reload {id} failed: {reason}"));
+        self.triggers.concluding += 1;
+        let mut status = trigger.ended(id, VerdictWord::Failed);
+        status.kind = Some(reason.kind);
+        status.reason = Some(reason.message.to_string());
+        status.probe = trigger
+            .generation
+            .and_then(|id| self.generations.last_probe(id));
+        let output = trigger
+            .generation
+            .and_then(|id| self.generations.output(id));
+        let conclusion = Conclusion {
+            status,
+            asked: trigger.asked,
+            watchers: trigger.watchers,
+        };
+        let home = self.home.clone();
+        tokio::spawn(async move {
+            let conclusion = with_last_words(conclusion, output).await;
+            // The driver is gone only once every verdict is given.
+            let _ = home.send(Input::Concluded(Box::new(conclusion))).await;
+        });
+    }
+
+    /// The verdict is complete: everyone is told.
+    pub(super) fn conclude(&mut self, conclusion: Conclusion) {
+        let Conclusion {
+            status,
+            asked,
+            mut watchers,
+        } = conclusion;
+        self.triggers.concluding -= 1;
+        self.triggers.started = true;
+        let elapsed = asked.elapsed().as_secs_f64();
+        self.log_verdict(&status, elapsed);
+        self.world
+            .metrics
+            .concluded(status.source.as_str(), status.verdict.as_str());
+        watchers.tell(&Progress::Verdict {
+            app: self.name.clone(),
+            status: status.clone(),
+            elapsed,
+        });
+        if self
+            .triggers
+            .ended
+            .as_ref()
+            .is_none_or(|newest| newest.trigger < status.trigger)
+        {
+            self.triggers.ended = Some(status);
+        }
+    }
+
+    fn log_verdict(&self, status: &TriggerStatus, elapsed: f64) {
+        let (app, trigger, verdict) = (&self.name, status.trigger, status.verdict.as_str());
+        let generation = status.generation.map(GenerationId::get);
+        match status.verdict {
+            VerdictWord::Failed => {
+                let (reason, probe) = (status.reason.as_deref(), status.probe.as_deref());
+                error!(%app, %trigger, generation, verdict, reason, probe, elapsed, "reload failed");
+                for line in &status.output {
+                    warn!(%app, generation, "last output: {line}");
+                }
+            }
+            VerdictWord::Live => info!(%app, %trigger, generation, verdict, elapsed, "reload done"),
+            VerdictWord::Superseded | VerdictWord::Cancelled => {
+                info!(%app, %trigger, generation, verdict, elapsed, "reload ended");
+            }
+        }
+    }
+}
+
+async fn with_last_words(mut conclusion: Conclusion, output: Option<Arc<Output>>) -> Conclusion {
+    if let Some(output) = output {
+        // Past the time-out the verdict shows what has been read so far.
+        let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, output.ended()).await;
+        let lines = output.last_lines(LAST_LINES);
+        conclusion.status.output = lines.iter().map(|line| line.text.to_string()).collect();
+    }
+    conclusion
+}

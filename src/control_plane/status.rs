@@ -1,0 +1,247 @@
+//! What the control plane says about an app: a snapshot that the driver publishes after each step.
+//!
+//! The admin address and the control socket read it; neither ever looks into the core. Its JSON form is that of
+//! `hitless status --json`.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::{AppName, GenerationId, ReasonKind, TriggerId};
+
+/// One app at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// Its name.
+    pub name: AppName,
+    /// What it is doing, in one word.
+    pub state: AppState,
+    /// Whether the newest trigger failed, so that an older generation than the wanted one serves.
+    pub stale: bool,
+    /// Why it is stale.
+    pub stale_reason: Option<String>,
+    /// Whether requests are held because someone asked for it.
+    pub paused: bool,
+    /// The generation that gets new requests.
+    pub live: Option<GenerationId>,
+    /// Every generation that has a process, oldest first.
+    pub generations: Vec<GenerationStatus>,
+    /// The newest trigger that has its verdict.
+    pub last_trigger: Option<TriggerStatus>,
+    /// The trigger whose generation is being started.
+    pub pending: Option<TriggerId>,
+    /// How often the app was started again without a trigger, because it had died.
+    pub restarts: u64,
+    /// Whether the first start has ended, live or failed.
+    pub started: bool,
+}
+
+/// What an app is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppState {
+    /// Its first generation is being started; requests are held.
+    Starting,
+    /// A generation serves.
+    Live,
+    /// Nothing is alive; requests are held while it is started again.
+    Down,
+    /// hitless is stopping.
+    Stopping,
+}
+
+/// One generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    /// Its number.
+    pub generation: GenerationId,
+    /// Where it is in its life.
+    pub state: GenerationState,
+    /// When it was started.
+    #[serde(with = "seconds")]
+    pub since: SystemTime,
+    /// The process id of each of its instances.
+    pub pids: Vec<u32>,
+    /// Where each of its instances listens.
+    pub addresses: Vec<String>,
+    /// How many ordinary requests it has under way.
+    pub requests: u32,
+    /// How many streams it has under way.
+    pub streams: u32,
+}
+
+/// Where a generation is in its life; the label `state` of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationState {
+    /// Being started: a candidate, or one that was told to stop before it ran.
+    Starting,
+    /// Gets new requests.
+    Live,
+    /// Ready to take over again.
+    Standby,
+    /// Finishes what it has.
+    Retiring,
+    /// Told to stop.
+    Stopping,
+}
+
+impl GenerationState {
+    /// Every state, for label sets that stand at 0 from the start.
+    pub const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Live,
+        Self::Standby,
+        Self::Retiring,
+        Self::Stopping,
+    ];
+
+    /// The word in metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Standby => "standby",
+            Self::Retiring => "retiring",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// How a trigger ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerStatus {
+    /// Its number.
+    pub trigger: TriggerId,
+    /// What it came from.
+    pub source: TriggerSource,
+    /// How it ended.
+    pub verdict: VerdictWord,
+    /// The generation that it started, if it came that far.
+    pub generation: Option<GenerationId>,
+    /// The kind of its failure.
+    pub kind: Option<ReasonKind>,
+    /// Its failure in a sentence.
+    pub reason: Option<String>,
+    /// What the last check of readiness saw.
+    pub probe: Option<String>,
+    /// The last lines of the app's output; empty unless it failed.
+    pub output: Vec<String>,
+    /// When it ended.
+    #[serde(with = "seconds")]
+    pub at: SystemTime,
+}
+
+/// What asked for a reload; the label `trigger` of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerSource {
+    /// The start of hitless.
+    Start,
+    /// SIGHUP.
+    Signal,
+    /// `hitless reload` or the control socket.
+    Command,
+    /// A changed file.
+    File,
+    /// `hitless rollback`.
+    Rollback,
+}
+
+impl TriggerSource {
+    /// Every source, for label sets that stand at 0 from the start.
+    pub const ALL: [Self; 5] = [
+        Self::Start,
+        Self::Signal,
+        Self::Command,
+        Self::File,
+        Self::Rollback,
+    ];
+
+    /// The word in metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Signal => "signal",
+            Self::Command => "command",
+            Self::File => "file",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+/// A verdict without its reason; the label `verdict` of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictWord {
+    /// It went live.
+    Live,
+    /// It did not; what served before still serves.
+    Failed,
+    /// A newer trigger came first.
+    Superseded,
+    /// hitless is stopping.
+    Cancelled,
+}
+
+impl VerdictWord {
+    /// Every verdict, for label sets that stand at 0 from the start.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Failed, Self::Superseded, Self::Cancelled];
+
+    /// The word in metrics and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl AppStatus {
+    /// An app of which nothing has been started yet.
+    pub fn new(name: AppName) -> Self {
+        Self {
+            name,
+            state: AppState::Starting,
+            stale: false,
+            stale_reason: None,
+            paused: false,
+            live: None,
+            generations: Vec::new(),
+            last_trigger: None,
+            pending: None,
+            restarts: 0,
+            started: false,
+        }
+    }
+
+    /// Whether nothing is wrong: the wanted version serves, and nobody holds it back.
+    pub fn is_well(&self) -> bool {
+        self.live.is_some() && !self.stale && !self.paused
+    }
+}
+
+/// Times as seconds since 1970 with milliseconds, as Prometheus and `date` write them.
+pub(crate) mod seconds {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        serializer.serialize_f64((since.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SystemTime, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        let since = Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)?;
+        Ok(UNIX_EPOCH + since)
+    }
+}

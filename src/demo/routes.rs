@@ -1,0 +1,311 @@
+//! What the app answers: each path a small promise that a client can check.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/` | a greeting that names version, generation and process |
+//! | `/slow?ms=N` | the same after N ms |
+//! | `/upload` | length and CRC-32 of the request's body |
+//! | `/stream?chunks=N&ms=M` | N lines `INDEX VERSION`, M ms apart |
+//! | `/events?ms=M` | an endless event stream, an event every M ms |
+//! | `/headers` | the request's method, target, version and fields as JSON |
+//! | `/trailers` | a body with the trailer `X-Checksum` |
+//! | `/status?code=N` | status N |
+//! | `/ws` | a WebSocket that sends each message back after its version |
+//!
+//! Every answer names version, generation and process in its fields, and in `X-App-Seconds` the time from the
+//! request's head to the answer's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::app::{Options, say};
+use super::checksum::Crc32;
+use super::websocket;
+
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// How the app answers, from its options.
+#[derive(Debug)]
+pub(super) struct Routes {
+    version: HeaderValue,
+    version_text: String,
+    generation: u64,
+    probe_status: Option<StatusCode>,
+    fail_traffic: Option<StatusCode>,
+    hangs_from: Option<Instant>,
+}
+
+/// A body of numbered lines, one every so often.
+struct Lines {
+    ticks: Interval,
+    next: u64,
+    end: u64,
+    line: Box<dyn Fn(u64) -> String + Send>,
+}
+
+// === impl Routes ===
+
+impl Routes {
+    pub(super) fn new(options: &Options, hang_after: Option<Duration>) -> Self {
+        let status =
+            |code: u16| StatusCode::from_u16(code).expect("the option's range was checked");
+        Self {
+            version: HeaderValue::from_str(&options.version)
+                .unwrap_or(HeaderValue::from_static("unprintable")),
+            version_text: options.version.clone(),
+            generation: options.generation,
+            probe_status: options.probe_status.map(status),
+            fail_traffic: options.fail_traffic.map(status),
+            hangs_from: hang_after.map(|delay| Instant::now() + delay),
+        }
+    }
+
+    /// Answers one request, unless the app hangs.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let began = Instant::now();
+        if self.hangs_from.is_some_and(|from| began >= from) {
+            std::future::pending::<()>().await;
+        }
+        let mut answer = match self.fault(&request) {
+            Some(status) => with_status(status, text(format!("{status}, as told\n"))),
+            None => self.dispatch(request).await,
+        };
+        let seconds = format!("{:.6}", began.elapsed().as_secs_f64());
+        let headers = answer.headers_mut();
+        headers.insert("x-version", self.version.clone());
+        headers.insert("x-generation", self.generation.into());
+        headers.insert("x-pid", std::process::id().into());
+        headers.insert(
+            "x-app-seconds",
+            HeaderValue::from_str(&seconds).expect("digits and a point are a field value"),
+        );
+        answer
+    }
+
+    fn fault(&self, request: &Request<Incoming>) -> Option<StatusCode> {
+        let agent = request.headers().get(header::USER_AGENT);
+        if agent.is_some_and(|agent| agent == "hitless-probe") {
+            self.probe_status
+        } else {
+            self.fail_traffic
+        }
+    }
+
+    async fn dispatch(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        match request.uri().path() {
+            "/" => text(self.greeting()),
+            "/slow" => self.slow(&request).await,
+            "/upload" => upload(request).await,
+            "/stream" => self.stream(&request),
+            "/events" => self.events(&request),
+            "/headers" => headers(&request),
+            "/trailers" => trailers(),
+            "/status" => status(&request),
+            "/ws" => websocket::accept(request, self.version_text.clone()),
+            path => with_status(StatusCode::NOT_FOUND, text(format!("nothing at {path}\n"))),
+        }
+    }
+
+    fn greeting(&self) -> String {
+        format!(
+            "hello from version {}, generation {}, process {}\n",
+            self.version_text,
+            self.generation,
+            std::process::id()
+        )
+    }
+
+    async fn slow(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+        tokio::time::sleep(Duration::from_millis(number(request, "ms", 1500))).await;
+        text(self.greeting())
+    }
+
+    fn stream(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+        let version = self.version_text.clone();
+        let lines = Lines::new(
+            number(request, "ms", 100),
+            number(request, "chunks", 10),
+            move |index| format!("{index} {version}\n"),
+        );
+        with_type("text/plain; charset=utf-8", lines.boxed_unsync())
+    }
+
+    fn events(&self, request: &Request<Incoming>) -> Response<AnswerBody> {
+        let version = self.version_text.clone();
+        let lines = Lines::new(number(request, "ms", 100), u64::MAX, move |index| {
+            format!("id: {index}\ndata: {version}\n\n")
+        });
+        with_type("text/event-stream", lines.boxed_unsync())
+    }
+}
+
+async fn upload(request: Request<Incoming>) -> Response<AnswerBody> {
+    let mut body = request.into_body();
+    let (mut length, mut checksum) = (0, Crc32::new());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => {
+                if let Some(data) = frame.data_ref() {
+                    length += data.len();
+                    checksum.update(data);
+                }
+            }
+            Err(error) => {
+                say(&format!(
+                    "an upload broke off after {length} bytes: {error}"
+                ));
+                return with_status(StatusCode::BAD_REQUEST, text("broken off\n".into()));
+            }
+        }
+    }
+    let crc32 = format!("{:08x}", checksum.value());
+    json(&serde_json::json!({ "length": length, "crc32": crc32 }))
+}
+
+fn headers(request: &Request<Incoming>) -> Response<AnswerBody> {
+    let fields: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    json(&serde_json::json!({
+        "method": request.method().as_str(),
+        "target": request.uri().to_string(),
+        "version": format!("{:?}", request.version()),
+        "fields": fields,
+    }))
+}
+
+/// RFC 9110 6.5: the field names are announced in `Trailer`.
+fn trailers() -> Response<AnswerBody> {
+    const TEXT: &[u8] = b"a body with a trailer\n";
+    let mut checksum = Crc32::new();
+    checksum.update(TEXT);
+    let checksum = HeaderValue::from_str(&format!("{:08x}", checksum.value()))
+        .expect("hexadecimal digits are a field value");
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert(HeaderName::from_static("x-checksum"), checksum);
+    let body =
+        Full::new(Bytes::from_static(TEXT)).with_trailers(std::future::ready(Some(Ok(trailers))));
+    // Of unknown length, so that it is chunked and has room for trailers.
+    let mut answer = with_type("text/plain; charset=utf-8", Unsized(body).boxed_unsync());
+    answer
+        .headers_mut()
+        .insert(header::TRAILER, HeaderValue::from_static("x-checksum"));
+    answer
+}
+
+fn status(request: &Request<Incoming>) -> Response<AnswerBody> {
+    let code = number(request, "code", 200);
+    let known = u16::try_from(code)
+        .ok()
+        .filter(|code| (200..=599).contains(code))
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    match known {
+        Some(code @ (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)) => {
+            with_status(code, Response::new(Full::default().boxed_unsync()))
+        }
+        Some(code) if request.method() == Method::HEAD => with_status(code, text(String::new())),
+        Some(code) => with_status(code, text(format!("{code}\n"))),
+        None => with_status(StatusCode::BAD_REQUEST, text("200 to 599\n".into())),
+    }
+}
+
+// === impl Lines ===
+
+impl Lines {
+    fn new(every_ms: u64, end: u64, line: impl Fn(u64) -> String + Send + 'static) -> Self {
+        let mut ticks = tokio::time::interval(Duration::from_millis(every_ms.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticks,
+            next: 0,
+            end,
+            line: Box::new(line),
+        }
+    }
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.next == self.end {
+            return Poll::Ready(None);
+        }
+        ready!(self.ticks.poll_tick(context));
+        let line = (self.line)(self.next);
+        self.next += 1;
+        Poll::Ready(Some(Ok(Frame::data(line.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next == self.end
+    }
+}
+
+/// A body that keeps its length to itself.
+struct Unsized<B>(B);
+
+impl<B: Body + Unpin> Body for Unsized<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+}
+
+/// The number that a query names; the default if it names none.
+fn number(request: &Request<Incoming>, name: &str, default: u64) -> u64 {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(default)
+}
+
+pub(super) fn text(text: String) -> Response<AnswerBody> {
+    with_type("text/plain; charset=utf-8", Full::from(text).boxed_unsync())
+}
+
+fn json(value: &serde_json::Value) -> Response<AnswerBody> {
+    with_type(
+        "application/json",
+        Full::from(value.to_string()).boxed_unsync(),
+    )
+}
+
+fn with_type(content_type: &'static str, body: AnswerBody) -> Response<AnswerBody> {
+    let mut answer = Response::new(body);
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+pub(super) fn with_status(
+    status: StatusCode,
+    mut answer: Response<AnswerBody>,
+) -> Response<AnswerBody> {
+    *answer.status_mut() = status;
+    answer
+}
