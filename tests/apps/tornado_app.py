@@ -1,0 +1,168 @@
+"""The Tornado app that the tests reload: the same paths as the built-in app (src/demo/routes.rs).
+
+A deploy is a change of the files beside it: VERSION names the version, BOOT the seconds it takes to start, and
+PROBE_STATUS, if there, what hitless's probes are answered with. No signal handling, as is usual with Tornado.
+"""
+
+import asyncio
+import json
+import os
+import pathlib
+import time
+import zlib
+
+import tornado.httpserver
+import tornado.netutil
+import tornado.options
+import tornado.process
+import tornado.web
+import tornado.websocket
+
+tornado.options.define("port", type=int, help="listen on this port")
+tornado.options.define("processes", type=int, default=1, help="fork this many workers")
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+
+
+def setting(name, default):
+    file = FOLDER / name
+    return file.read_text().strip() if file.exists() else default
+
+
+VERSION = setting("VERSION", "1")
+PROBE_STATUS = int(setting("PROBE_STATUS", "0"))
+
+
+class Handler(tornado.web.RequestHandler):
+    def set_default_headers(self):
+        self.set_header("X-Version", VERSION)
+        self.set_header("X-Generation", os.environ.get("HITLESS_GENERATION", "0"))
+        self.set_header("X-Pid", str(os.getpid()))
+
+    def flush(self, include_footers=False):
+        if not self._headers_written:
+            self.set_header("X-App-Seconds", f"{self.request.request_time():.6f}")
+        return super().flush(include_footers)
+
+    def greet(self):
+        generation = os.environ.get("HITLESS_GENERATION", "0")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.write(f"hello from version {VERSION}, generation {generation}, process {os.getpid()}\n")
+
+
+class Hello(Handler):
+    def get(self):
+        if PROBE_STATUS and self.request.headers.get("User-Agent") == "hitless-probe":
+            self.set_status(PROBE_STATUS)
+        self.greet()
+
+
+class Slow(Handler):
+    async def get(self):
+        await asyncio.sleep(int(self.get_argument("ms", "1500")) / 1000)
+        self.greet()
+
+
+@tornado.web.stream_request_body
+class Upload(Handler):
+    def prepare(self):
+        self.length, self.crc32 = 0, 0
+
+    def data_received(self, chunk):
+        self.length += len(chunk)
+        self.crc32 = zlib.crc32(chunk, self.crc32)
+
+    def post(self):
+        self.write({"length": self.length, "crc32": f"{self.crc32:08x}"})
+
+
+class Stream(Handler):
+    async def get(self):
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        pause = int(self.get_argument("ms", "100")) / 1000
+        for index in range(int(self.get_argument("chunks", "10"))):
+            if index:
+                await asyncio.sleep(pause)
+            self.write(f"{index} {VERSION}\n")
+            await self.flush()
+
+
+class Events(Handler):
+    async def get(self):
+        self.set_header("Content-Type", "text/event-stream")
+        pause = int(self.get_argument("ms", "100")) / 1000
+        index = 0
+        while not self.request.connection.stream.closed():
+            self.write(f"id: {index}\ndata: {VERSION}\n\n")
+            await self.flush()
+            await asyncio.sleep(pause)
+            index += 1
+
+
+class Headers(Handler):
+    def get(self):
+        fields = [[name.lower(), value] for name, value in self.request.headers.get_all()]
+        self.set_header("Content-Type", "application/json")
+        self.write(
+            json.dumps(
+                {
+                    "method": self.request.method,
+                    "target": self.request.uri,
+                    "version": self.request.version,
+                    "fields": fields,
+                }
+            )
+        )
+
+    post = get
+
+
+class Status(Handler):
+    def get(self):
+        self.set_status(int(self.get_argument("code", "200")))
+
+
+class Echo(tornado.websocket.WebSocketHandler):
+    def set_default_headers(self):
+        self.set_header("X-Version", VERSION)
+        self.set_header("X-Generation", os.environ.get("HITLESS_GENERATION", "0"))
+
+    def on_message(self, message):
+        if isinstance(message, bytes):
+            self.write_message(message, binary=True)
+        else:
+            self.write_message(f"{VERSION} {message}")
+
+
+ROUTES = [
+    ("/", Hello),
+    ("/slow", Slow),
+    ("/upload", Upload),
+    ("/stream", Stream),
+    ("/events", Events),
+    ("/headers", Headers),
+    ("/status", Status),
+    ("/ws", Echo),
+]
+
+
+async def serve(sockets):
+    app = tornado.web.Application(ROUTES, log_function=lambda handler: None)
+    tornado.httpserver.HTTPServer(app).add_sockets(sockets)
+    await asyncio.Event().wait()
+
+
+def main():
+    # What a bigger app does at import.
+    time.sleep(float(setting("BOOT", "0")))
+    tornado.options.parse_command_line()
+    options = tornado.options.options
+    sockets = tornado.netutil.bind_sockets(options.port, address="127.0.0.1")
+    print(f"version {VERSION} on port {options.port}", flush=True)
+    if options.processes > 1:
+        tornado.process.fork_processes(options.processes)
+    asyncio.run(serve(sockets))
+
+
+if __name__ == "__main__":
+    main()
