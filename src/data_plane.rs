@@ -210,9 +210,9 @@ impl Workers {
     }
 
     /// The same number, for a scrape that outlives the borrow.
-    pub fn counter(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+    pub fn counter(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let gauges = Arc::clone(&self.gauges);
-        move || gauges.connections()
+        move || gauges.connections() as u64
     }
 
     /// How many were open when they were broken off.

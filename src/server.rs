@@ -64,7 +64,11 @@ pub fn run(
         let processes = Processes::new(keeper, console)
             .context("cannot talk to the keeper of the app's processes")?;
         let processes = Arc::new(processes);
-        let ended = Server::start(config, sockets, workers, &processes, reread(reload))?
+        let metrics = Metrics::new();
+        let dropped = Arc::clone(&processes);
+        metrics.count_lines_dropped(move || dropped.lines_dropped());
+        let reread = reread(reload, metrics.clone());
+        let ended = Server::start(config, sockets, workers, &processes, &metrics, reread)?
             .run()
             .await;
         processes.close().await;
@@ -108,9 +112,12 @@ fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
 
 fn reread(
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
+    metrics: Metrics,
 ) -> Box<Reread> {
     Box::new(move || {
-        let config = reload().map_err(|error| error.to_string())?;
+        let config = reload();
+        metrics.config_reread(config.is_ok());
+        let config = config.map_err(|error| error.to_string())?;
         Ok(config
             .apps
             .into_iter()
@@ -145,6 +152,7 @@ impl Server {
         sockets: Sockets,
         workers: usize,
         processes: &Arc<Processes>,
+        metrics: &Metrics,
         reread: Box<Reread>,
     ) -> anyhow::Result<Self> {
         // Before anything can be started: from now on these signals are wishes.
@@ -164,7 +172,6 @@ impl Server {
             close: Arc::new(Notify::new()),
         };
         let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
-        let metrics = Metrics::new();
         let facts = facts(handle.clone());
         metrics.add(&app.name, Arc::clone(&traffic), facts, &counts);
 
@@ -194,7 +201,7 @@ impl Server {
             let is_local = is_local(listener.address());
             let admin = Admin {
                 apps: apps.clone(),
-                metrics,
+                metrics: metrics.clone(),
                 hosts: config.admin_hosts,
                 is_local,
             };

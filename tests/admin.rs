@@ -10,7 +10,7 @@ use support::client::{fetch, get, request};
 use support::world::{APP, Hitless, SOON};
 
 /// Every family of interface.md but those that stand only beside something (a held request, an answer of hitless).
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "hitless_http_requests_total",
     "hitless_http_request_duration_seconds_count",
     "hitless_upstream_head_seconds_count",
@@ -29,6 +29,8 @@ const NAMES: [&str; 19] = [
     "hitless_reloads_total",
     "hitless_last_reload_success",
     "hitless_stale",
+    "hitless_config_reloads_total",
+    "hitless_log_lines_dropped_total",
     "hitless_build_info",
 ];
 

@@ -128,5 +128,8 @@ fn trigger(status: &TriggerStatus) -> Vec<String> {
 /// How long ago, to the second.
 fn age(since: SystemTime) -> String {
     let age = SystemTime::now().duration_since(since).unwrap_or_default();
-    show_duration(Duration::from_secs(age.as_secs()))
+    match age.as_secs() {
+        0 => "0s".to_owned(),
+        seconds => show_duration(Duration::from_secs(seconds)),
+    }
 }

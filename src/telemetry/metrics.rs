@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use self::families::Family;
 use crate::generation::AppName;
@@ -23,6 +23,8 @@ pub struct Metrics {
     registry: Registry,
     apps: Arc<Mutex<Vec<Source>>>,
     connections: Arc<Mutex<Gauge>>,
+    lines_dropped: Arc<Mutex<Gauge>>,
+    config_reloads: IntCounterVec,
 }
 
 /// What is true about an app's generations at a scrape.
@@ -48,13 +50,14 @@ struct Source {
 }
 
 /// Reads a number at the scrape.
-struct Gauge(Box<dyn Fn() -> usize + Send + Sync>);
+struct Gauge(Box<dyn Fn() -> u64 + Send + Sync>);
 
 /// The families that are built at the scrape.
 struct Scrape {
     described: Vec<Desc>,
     apps: Arc<Mutex<Vec<Source>>>,
     connections: Arc<Mutex<Gauge>>,
+    lines_dropped: Arc<Mutex<Gauge>>,
 }
 
 // === impl Metrics ===
@@ -68,7 +71,17 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let apps = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(Mutex::new(Gauge(Box::new(|| 0))));
+        let connections = Gauge::none();
+        let lines_dropped = Gauge::none();
+        let config_reloads = Opts::new(
+            "hitless_config_reloads_total",
+            "Readings of the configuration after the first, by result.",
+        );
+        let config_reloads =
+            IntCounterVec::new(config_reloads, &["result"]).expect("the name is valid");
+        for result in ["success", "failure"] {
+            config_reloads.with_label_values(&[result]);
+        }
         let build = Opts::new("hitless_build_info", "Always 1; the version of hitless.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let build = IntGauge::with_opts(build).expect("the name is valid");
@@ -78,10 +91,15 @@ impl Metrics {
             described,
             apps: Arc::clone(&apps),
             connections: Arc::clone(&connections),
+            lines_dropped: Arc::clone(&lines_dropped),
         };
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        let collectors: [Box<dyn Collector>; 3] =
-            [Box::new(build), Box::new(scrape), Box::new(process)];
+        let collectors: [Box<dyn Collector>; 4] = [
+            Box::new(build),
+            Box::new(config_reloads.clone()),
+            Box::new(scrape),
+            Box::new(process),
+        ];
         for collector in collectors {
             registry
                 .register(collector)
@@ -91,6 +109,8 @@ impl Metrics {
             registry,
             apps,
             connections,
+            lines_dropped,
+            config_reloads,
         }
     }
 
@@ -124,11 +144,27 @@ impl Metrics {
     }
 
     /// Where the number of client connections is found.
-    pub fn count_connections(&self, connections: impl Fn() -> usize + Send + Sync + 'static) {
-        *self
+    pub fn count_connections(&self, connections: impl Fn() -> u64 + Send + Sync + 'static) {
+        let mut gauge = self
             .connections
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Gauge(Box::new(connections));
+            .unwrap_or_else(PoisonError::into_inner);
+        *gauge = Gauge(Box::new(connections));
+    }
+
+    /// Where the number of lines of the apps' output is found that did not reach hitless's own.
+    pub fn count_lines_dropped(&self, dropped: impl Fn() -> u64 + Send + Sync + 'static) {
+        let mut gauge = self
+            .lines_dropped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *gauge = Gauge(Box::new(dropped));
+    }
+
+    /// The configuration was read again.
+    pub fn config_reread(&self, is_valid: bool) {
+        let result = if is_valid { "success" } else { "failure" };
+        self.config_reloads.with_label_values(&[result]).inc();
     }
 
     /// All of it in the Prometheus text format.
@@ -151,6 +187,13 @@ impl fmt::Debug for Source {
         f.debug_struct("Source")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Gauge {
+    /// Reads 0 until somebody knows better.
+    fn none() -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self(Box::new(|| 0))))
     }
 }
 
@@ -178,12 +221,10 @@ impl Collector for Scrape {
             families::add_traffic(&mut families, app.name.as_str(), &app.traffic.totals());
             families::add_facts(&mut families, app.name.as_str(), &(app.facts)());
         }
-        let connections = (self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0)();
-        families::add_connections(&mut families, connections);
+        let read =
+            |gauge: &Mutex<Gauge>| (gauge.lock().unwrap_or_else(PoisonError::into_inner).0)();
+        families::add_connections(&mut families, read(&self.connections));
+        families::add_lines_dropped(&mut families, read(&self.lines_dropped));
         families.into_iter().filter_map(Family::finish).collect()
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Family {
 }
 
 /// What is built at the scrape: name, kind, help.
-const FAMILIES: [(&str, MetricType, &str); 20] = [
+const FAMILIES: [(&str, MetricType, &str); 21] = [
     (
         "hitless_http_requests_total",
         MetricType::COUNTER,
@@ -113,6 +113,11 @@ const FAMILIES: [(&str, MetricType, &str); 20] = [
         "hitless_stale",
         MetricType::GAUGE,
         "Whether an older generation serves because a newer one failed.",
+    ),
+    (
+        "hitless_log_lines_dropped_total",
+        MetricType::COUNTER,
+        "Lines that were dropped because whoever reads them was too slow.",
     ),
     (
         "hitless_paused",
@@ -237,13 +242,17 @@ pub(super) fn add_facts(families: &mut [Family], app: &str, facts: &Facts) {
 }
 
 /// Adds the number of client connections.
-pub(super) fn add_connections(families: &mut [Family], connections: usize) {
+pub(super) fn add_connections(families: &mut [Family], connections: u64) {
     let mut to = Adder { families, app: "" };
-    to.family("hitless_client_connections").push(
-        &[],
-        &[label("protocol", "http1")],
-        connections as u64,
-    );
+    to.family("hitless_client_connections")
+        .push(&[], &[label("protocol", "http1")], connections);
+}
+
+/// Adds how many lines of the apps' output were dropped.
+pub(super) fn add_lines_dropped(families: &mut [Family], dropped: u64) {
+    let mut to = Adder { families, app: "" };
+    to.family("hitless_log_lines_dropped_total")
+        .push(&[], &[label("log", "app")], dropped);
 }
 
 /// Adds metrics of one app.
