@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -169,7 +169,6 @@ impl Server {
             live: Arc::clone(&live),
             workers,
             metrics: Arc::clone(&counts),
-            close: Arc::new(Notify::new()),
         };
         let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
         let facts = facts(handle.clone());

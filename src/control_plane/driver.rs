@@ -9,6 +9,7 @@ mod handle;
 mod perform;
 mod triggers;
 
+pub use self::clock::STOP_RESERVE;
 pub use self::config::{Config, StreamPolicy};
 pub use self::handle::Handle;
 
@@ -57,8 +58,6 @@ pub struct World {
     pub workers: usize,
     /// What is counted about the app.
     pub metrics: Arc<AppMetrics>,
-    /// Rung when the core says that no more connections are to be accepted.
-    pub close: Arc<Notify>,
 }
 
 /// Drives one app from its first start to the end of hitless.

@@ -1,7 +1,5 @@
 //! Stopping without losing a request: in which order, and by when.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -9,11 +7,9 @@ use tracing::{info, warn};
 
 use crate::config::ShutdownConfig;
 use crate::control_plane::apps::Apps;
+use crate::control_plane::driver::STOP_RESERVE;
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::{Phase, Workers};
-
-/// What of the time is kept for the apps to stop.
-const APPS_RESERVE: Duration = Duration::from_secs(5);
 
 /// Everything that has to end.
 #[derive(Debug)]
@@ -52,7 +48,7 @@ impl Stop<'_> {
         tokio::time::sleep(self.config.delay).await;
         self.enter(Phase::Closing);
         self.ask_apps(end).await;
-        let last_call = end.checked_sub(APPS_RESERVE).unwrap_or(end);
+        let last_call = end.checked_sub(STOP_RESERVE).unwrap_or(end);
         let close_idle = async {
             tokio::time::sleep(self.config.idle).await;
             self.enter(Phase::ClosingIdle);

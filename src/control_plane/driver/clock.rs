@@ -23,7 +23,7 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// What SIGKILL does not end within this time is abandoned.
 const REAP_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a shutdown keeps of its time for the apps to stop.
-pub(super) const STOP_RESERVE: Duration = Duration::from_secs(5);
+pub const STOP_RESERVE: Duration = Duration::from_secs(5);
 
 /// What may be due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
