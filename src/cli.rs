@@ -3,6 +3,8 @@
 pub mod args;
 pub mod check;
 mod client;
+mod follow;
+mod pause;
 mod reload;
 mod run;
 mod status;
@@ -37,6 +39,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Reload(args) => block_on(reload::reload(&args)),
+        Command::Rollback(args) => block_on(reload::rollback(&args)),
+        Command::Pause(args) => block_on(pause::pause(&args)),
+        Command::Resume(args) => block_on(pause::resume(&args)),
         Command::Status(args) => block_on(status::status(&args)),
         Command::Keeper(_) => keeper::main(),
         Command::DemoApp(args) => demo::app::main(args.args),

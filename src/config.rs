@@ -9,12 +9,12 @@ mod problem;
 mod raw;
 mod read;
 mod shutdown;
-pub mod units;
 pub mod words;
 
 pub use self::problem::{Problem, Report};
 pub use self::shutdown::ShutdownConfig;
 pub use self::words::ReadyCheck;
+pub use crate::units;
 
 use std::fs;
 use std::io;
@@ -24,14 +24,14 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::read::{Kind, Table};
-use crate::control_plane::{driver, process, readiness};
+use crate::control_plane::{driver, instances, process, readiness};
 use crate::data_plane::listen::ListenAddress;
 use crate::data_plane::{AppConfig, ClientConfig};
 use crate::generation::AppName;
 use crate::telemetry::log::{self, LogConfig};
 
 /// Everything that can be configured. Only valid values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients come in; at least one, no two of which overlap.
     pub listen: Vec<ListenAddress>,
@@ -60,7 +60,7 @@ pub struct Config {
 }
 
 /// One app.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct App {
     /// Its name.
     pub name: AppName,
@@ -68,6 +68,8 @@ pub struct App {
     pub process: process::Config,
     /// How an instance shows that it is ready.
     pub ready: readiness::Config,
+    /// How many processes a generation has, and how they are watched.
+    pub instances: instances::Config,
     /// How long its generations may take.
     pub driver: driver::Config,
     /// The times and limits of its requests.
@@ -93,6 +95,10 @@ pub struct Overrides {
     pub start_timeout: Option<Duration>,
     /// The app's `drain.timeout`; more than 0.
     pub drain_timeout: Option<Duration>,
+    /// How many processes each generation of the app has.
+    pub instances: Option<u32>,
+    /// The app's `failover.probation`.
+    pub probation: Option<Duration>,
     /// How many workers forward requests.
     pub threads: Option<usize>,
     /// The shape of log lines.

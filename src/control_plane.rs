@@ -10,6 +10,12 @@ pub mod process;
 
 pub mod readiness;
 
+pub mod instances;
+
+pub mod backoff;
+
+pub mod memory;
+
 pub mod trigger;
 
 pub mod status;

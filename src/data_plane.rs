@@ -70,7 +70,7 @@ pub struct App {
 }
 
 /// The times and limits of one app's requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
     /// How long a connection to an instance may take.
     pub connect_timeout: Duration,
@@ -87,6 +87,18 @@ pub struct AppConfig {
     pub expose_generation: bool,
     /// How many times a request may be sent again.
     pub resends: u32,
+    /// Which share of a worker's recent requests may be sent again once they were written, 0 to 1; three a second always
+    /// may.
+    pub resend_ratio: f64,
+    /// How much of a request's body is kept while it is passed on, so that it can be sent again.
+    pub resend_body_max: usize,
+    /// Whether a request with `Idempotency-Key` may be sent again like an idempotent one.
+    pub resend_idempotency_key: bool,
+    /// Whether a safe request that got a 500, 502, 503 or 504 from a generation on probation, or from one that was
+    /// failed over, is sent to the other one.
+    pub rescue_5xx: bool,
+    /// Up to which size a request's body is received whole before the app sees it. Zero: never.
+    pub buffer_requests: usize,
     /// How many requests may wait while nothing is live, over all workers.
     pub hold_requests: usize,
     /// How long each of them may wait.
@@ -186,6 +198,11 @@ impl Default for AppConfig {
             pool_idle_timeout: Duration::from_millis(1500),
             expose_generation: false,
             resends: 2,
+            resend_ratio: 0.2,
+            resend_body_max: 64 << 10,
+            resend_idempotency_key: true,
+            rescue_5xx: true,
+            buffer_requests: 0,
             hold_requests: 1000,
             hold_timeout: Duration::from_secs(30),
         }

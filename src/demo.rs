@@ -5,5 +5,6 @@
 
 pub mod app;
 mod checksum;
+mod faults;
 mod routes;
 mod websocket;

@@ -15,6 +15,7 @@
 
 pub mod generation;
 mod sync;
+pub mod units;
 
 pub mod live;
 

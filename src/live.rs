@@ -12,8 +12,10 @@
 //! Performs no I/O and knows no clock.
 
 mod backend;
+mod outcomes;
 
 pub use self::backend::{Backend, Instance, Orders};
+pub use self::outcomes::{Origin, Outcomes, Tally, Trust};
 
 use std::cell::RefCell;
 use std::fmt;

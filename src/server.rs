@@ -16,7 +16,7 @@ use crate::admin::{self, Admin};
 use crate::config::{self, Config, ShutdownConfig};
 use crate::control_plane::api;
 use crate::control_plane::apps::{About, Apps, Reread};
-use crate::control_plane::driver::{Driver, Handle, Settings, World};
+use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
 use crate::control_plane::process::{Console, Keeper, Processes};
 use crate::control_plane::status::{GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
@@ -130,6 +130,7 @@ fn settings(app: &config::App) -> Settings {
     Settings {
         process: app.process.clone(),
         readiness: app.ready.clone(),
+        instances: app.instances.clone(),
         driver: app.driver.clone(),
     }
 }
@@ -254,7 +255,10 @@ impl Server {
 
 /// A broken configuration changes nothing, and says so.
 async fn reload_by_signal(apps: &Apps) {
-    if let Err(problem) = apps.reload(None, TriggerSource::Signal).await {
+    if let Err(problem) = apps
+        .reload(None, TriggerSource::Signal, ReloadOptions::default())
+        .await
+    {
         error!("reload refused: {problem}");
     }
 }

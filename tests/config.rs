@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use hitless::config::{Config, Error, Overrides, ReadyCheck};
-use hitless::control_plane::driver::StreamPolicy;
+use hitless::control_plane::driver::{MemoryPolicy, StreamPolicy, judging};
+use hitless::control_plane::readiness::WarmUp;
+use hitless::control_plane::supervisor::Overlap;
+use hitless::data_plane::AppConfig;
 use proptest::prelude::*;
 
 const REFERENCE: &str = include_str!("../config/hitless.toml");
@@ -52,13 +55,20 @@ fn command(words: &[&str]) -> Overrides {
     }
 }
 
-/// The reference with its commented keys as keys.
+/// The reference with its commented keys and sections as such.
 fn uncommented() -> String {
-    let keys = ["control", "directory", "env_file"];
+    let is_written = |rest: &str| {
+        let key = rest.split_once(" = ").map_or("", |(key, _)| key);
+        let is_key = !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| b"_".contains(&byte) || byte.is_ascii_lowercase());
+        is_key || rest.starts_with("[app.app.") && rest.ends_with(']')
+    };
     REFERENCE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if keys.iter().any(|key| rest.starts_with(&format!("{key} ="))) => rest,
+            Some(rest) if is_written(rest) => rest,
             _ => line,
         })
         .collect::<Vec<_>>()
@@ -91,6 +101,15 @@ fn the_reference_names_every_key() {
         );
     }
     valid(&uncommented());
+}
+
+#[test]
+fn the_reference_names_the_defaults_of_what_is_off() {
+    let commented = valid(&uncommented()).apps.remove(0).instances.liveness;
+    let by_word = "[app.app]\ncommand = [\"./app\"]\nliveness = {}";
+    let empty = valid(by_word).apps.remove(0).instances.liveness;
+    assert!(commented.is_some());
+    assert_eq!(commented, empty);
 }
 
 #[test]
@@ -127,6 +146,156 @@ fn each_value_arrives() {
 }
 
 #[test]
+fn each_value_of_failover_arrives() {
+    let app = valid(
+        r#"
+        [app.web]
+        command = ["./app"]
+        instances = 4
+        min_ready = 3
+        overlap_memory = "refuse"
+        buffer_requests = "1MiB"
+        [app.web.failover]
+        probation = "1m"
+        probation_max = "2m"
+        connect_failures = 5
+        min_requests = 7
+        max_error_ratio = 1
+        rescue_5xx = false
+        resends = 1
+        resend_ratio = 0
+        resend_body_max = "1KiB"
+        resend_idempotency_key = false
+        "#,
+    )
+    .apps
+    .remove(0);
+    assert_eq!((app.instances.count, app.instances.min_ready), (4, 3));
+    assert_eq!(app.instances.liveness, None);
+    assert_eq!(app.driver.overlap_memory, MemoryPolicy::Refuse);
+    assert_eq!(app.driver.probation, Duration::from_secs(60));
+    let judging = judging::Config {
+        probation_max: Duration::from_secs(120),
+        connect_failures: 5,
+        min_requests: 7,
+        max_error_ratio: 1.0,
+    };
+    assert_eq!(app.driver.judging, judging);
+    let traffic = AppConfig {
+        buffer_requests: 1 << 20,
+        resends: 1,
+        resend_ratio: 0.0,
+        resend_body_max: 1024,
+        resend_idempotency_key: false,
+        rescue_5xx: false,
+        ..AppConfig::default()
+    };
+    assert_eq!(app.traffic, traffic);
+}
+
+#[test]
+fn warm_up_is_a_path_or_a_path_with_statuses() {
+    let config = valid(
+        r#"
+        [app.web]
+        command = ["./app"]
+        ready.warm_up = ["/a?b=c", { path = "/d", status = [204, "301-302"] }, { path = "/e" }]
+        "#,
+    );
+    let request = |path: &str, status: &[_]| WarmUp {
+        path: path.to_owned(),
+        status: status.to_vec(),
+    };
+    let wanted = [
+        request("/a?b=c", &[200..=399]),
+        request("/d", &[204..=204, 301..=302]),
+        request("/e", &[200..=399]),
+    ];
+    assert_eq!(config.apps[0].ready.warm_up, wanted);
+}
+
+#[test]
+fn liveness_asks_what_readiness_asks_unless_told_otherwise() {
+    let liveness = |lines: &str| {
+        let config = valid(&format!("[app.web]\ncommand = [\"./app\"]\n{lines}"));
+        let liveness = config.apps.into_iter().next().unwrap().instances.liveness;
+        liveness.map(|asked| (asked.http, asked.host, asked.status))
+    };
+    let asked = |path: Option<&str>, host: &str, status| {
+        Some((path.map(str::to_owned), host.to_owned(), vec![status]))
+    };
+    assert_eq!(liveness(""), None);
+    assert_eq!(
+        liveness("ready = { http = \"/up\", host = \"a\", status = [200] }\nliveness = {}"),
+        asked(Some("/up"), "a", 200..=200)
+    );
+    assert_eq!(
+        liveness("ready.tcp = true\nliveness = {}"),
+        asked(None, "localhost", 200..=499)
+    );
+    assert_eq!(
+        liveness("liveness.tcp = true"),
+        asked(None, "localhost", 200..=499)
+    );
+    assert_eq!(
+        liveness("liveness = { tcp = true, http = \"/well\", host = \"b\", status = [204] }"),
+        asked(Some("/well"), "b", 204..=204)
+    );
+}
+
+#[test]
+fn a_long_probation_may_last_as_long_as_it_is() {
+    let app = |lines: &str, overrides: &Overrides| {
+        load(
+            &format!("[app.web]\ncommand = [\"./app\"]\n{lines}"),
+            overrides,
+        )
+        .map(|config| config.apps.into_iter().next().unwrap().driver)
+    };
+    let quarter = Duration::from_secs(15 * 60);
+    let driver = app("failover.probation = \"15m\"", &Overrides::default()).unwrap();
+    assert_eq!(
+        (driver.probation, driver.judging.probation_max),
+        (quarter, quarter)
+    );
+    let flag = Overrides {
+        probation: Some(quarter),
+        ..Overrides::default()
+    };
+    let error = app("failover.probation_max = \"10m\"", &flag).unwrap_err();
+    expect![[r#"
+        hitless.toml:3:26: `probation_max` (10m) is shorter than `probation` (15m)
+          |
+        3 | failover.probation_max = "10m"
+          |                          ^^^^^
+          = it is how long probation may last where too few answers came to tell"#]]
+    .assert_eq(&error.to_string());
+    let none = Overrides {
+        probation: Some(Duration::ZERO),
+        ..Overrides::default()
+    };
+    let driver = app("failover.probation = \"15m\"", &none).unwrap();
+    assert_eq!(driver.probation, Duration::ZERO);
+}
+
+#[test]
+fn without_overlap_requests_must_be_held_for_long_enough() {
+    let app = |lines: &str| {
+        let config = valid(&format!(
+            "[app.web]\ncommand = [\"./app\"]\noverlap = \"none\"\n{lines}"
+        ));
+        assert_eq!(config.apps[0].driver.overlap, Overlap::None);
+        config.warnings.join("\n")
+    };
+    expect![[r#"hitless.toml:3:11: with `overlap = "none"` a reload may hold requests for 70s, and they wait 30s at most (lower `drain.timeout` (and `answer_timeout` with it) and `drain.stop_timeout`, or raise `hold.timeout`)"#]].assert_eq(&app(""));
+    assert_eq!(app("hold.timeout = \"70s\""), "");
+    assert_eq!(
+        app("answer_timeout = \"10s\"\ndrain = { timeout = \"20s\", stop_timeout = \"10s\" }"),
+        ""
+    );
+}
+
+#[test]
 fn a_drain_is_never_shorter_than_an_answer_may_take() {
     let app = |lines: &str| valid(&format!("[app.web]\ncommand = [\"./app\"]\n{lines}"));
     let drain = |config: &Config| config.apps[0].driver.drain_timeout;
@@ -151,6 +320,8 @@ fn flags_beat_the_file() {
         [app.web]
         command = ["file"]
         ready = { http = "/file", tcp = true, start_timeout = "1s" }
+        instances = 2
+        failover.probation = "1s"
     "#;
     let overrides = Overrides {
         listen: vec![":3".parse().unwrap()],
@@ -159,6 +330,8 @@ fn flags_beat_the_file() {
         ready: Some(ReadyCheck::Http("/flag".to_owned())),
         start_timeout: Some(Duration::from_secs(2)),
         threads: Some(7),
+        instances: Some(3),
+        probation: Some(Duration::ZERO),
         exit_on_failed_start: Some(true),
         ..command(&["flag"])
     };
@@ -178,6 +351,10 @@ fn flags_beat_the_file() {
     );
     assert_eq!(app.ready.start_timeout, Duration::from_secs(2));
     assert_eq!(app.driver.start_timeout, Duration::from_secs(2));
+    assert_eq!(
+        (app.instances.count, app.driver.probation),
+        (3, Duration::ZERO)
+    );
 }
 
 #[test]
@@ -805,6 +982,416 @@ fn an_unknown_policy() {
 }
 
 #[test]
+fn more_instances_than_a_machine_has_room_for() {
+    check_app(
+        r#"instances = 1001"#,
+        &expect![[r#"
+        hitless.toml:3:13: `app.web.instances` cannot be 1001
+          |
+        3 | instances = 1001
+          |             ^^^^
+          = a whole number from 1 to 1000
+    "#]],
+    );
+}
+
+#[test]
+fn no_instance() {
+    check_app(
+        r#"instances = 0"#,
+        &expect![[r#"
+        hitless.toml:3:13: `app.web.instances` cannot be 0
+          |
+        3 | instances = 0
+          |             ^
+          = a whole number from 1 to 1000
+    "#]],
+    );
+}
+
+#[test]
+fn more_ready_instances_than_there_are() {
+    check_app(
+        r#"instances = 2
+min_ready = 3"#,
+        &expect![[r#"
+            hitless.toml:4:13: `min_ready` (3) is more than `instances` (2)
+              |
+            4 | min_ready = 3
+              |             ^
+              = 0 means all of them
+        "#]],
+    );
+}
+
+#[test]
+fn what_contradicts_an_unreadable_value_is_no_problem_of_its_own() {
+    check_app(
+        r#"instances = "4"
+min_ready = 3
+failover = { probation = 5, probation_max = "10s" }"#,
+        &expect![[r#"
+            hitless.toml:3:13: `app.web.instances` must be a whole number from 1 to 1000, not a string
+              |
+            3 | instances = "4"
+              |             ^^^
+
+            hitless.toml:5:26: `app.web.failover.probation` must be a duration such as "30s", not a whole number
+              |
+            5 | failover = { probation = 5, probation_max = "10s" }
+              |                          ^
+              = the unit is missing: write "5s" or "5ms"
+        "#]],
+    );
+}
+
+#[test]
+fn an_overlap_that_is_none() {
+    check_app(
+        r#"overlap = "no""#,
+        &expect![[r#"
+        hitless.toml:3:11: `app.web.overlap` cannot be "no"
+          |
+        3 | overlap = "no"
+          |           ^^^^
+          = did you mean "none"? It is one of "full", "none"
+    "#]],
+    );
+}
+
+#[test]
+fn an_unknown_memory_policy() {
+    check_app(
+        r#"overlap_memory = "stop-standby""#,
+        &expect![[r#"
+        hitless.toml:3:18: `app.web.overlap_memory` cannot be "stop-standby"
+          |
+        3 | overlap_memory = "stop-standby"
+          |                  ^^^^^^^^^^^^^^
+          = did you mean "stop_standby"? It is one of "warn", "stop_standby", "refuse"
+    "#]],
+    );
+}
+
+#[test]
+fn a_buffer_larger_than_is_sane() {
+    check_app(
+        r#"buffer_requests = "2GiB""#,
+        &expect![[r#"
+            hitless.toml:3:19: `app.web.buffer_requests` cannot be "2GiB"
+              |
+            3 | buffer_requests = "2GiB"
+              |                   ^^^^^^
+              = a size up to "1GiB", or 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_buffer_without_a_unit() {
+    check_app(
+        r#"buffer_requests = 1048576"#,
+        &expect![[r#"
+            hitless.toml:3:19: `app.web.buffer_requests` must be a size up to "1GiB", or 0, not a whole number
+              |
+            3 | buffer_requests = 1048576
+              |                   ^^^^^^^
+              = the unit is missing: write "1048576B" or "1048576KiB"
+        "#]],
+    );
+}
+
+#[test]
+fn warm_up_that_is_no_path() {
+    check_app(
+        r#"ready.warm_up = ["/ok", "up", 5]"#,
+        &expect![[r#"
+        hitless.toml:3:25: `app.web.ready.warm_up` cannot be "up"
+          |
+        3 | ready.warm_up = ["/ok", "up", 5]
+          |                         ^^^^
+          = a path starts with `/` and has neither spaces nor `#`, such as "/healthz"
+
+        hitless.toml:3:31: `app.web.ready.warm_up` must be a path such as "/healthz", not a whole number
+          |
+        3 | ready.warm_up = ["/ok", "up", 5]
+          |                               ^
+          = a path starts with `/` and has neither spaces nor `#`, such as "/healthz"
+    "#]],
+    );
+}
+
+#[test]
+fn warm_up_in_one_string() {
+    check_app(
+        r#"ready.warm_up = "/up""#,
+        &expect![[r#"
+            hitless.toml:3:17: `app.web.ready.warm_up` must be a list of paths, not a string
+              |
+            3 | ready.warm_up = "/up"
+              |                 ^^^^^
+              = a path such as "/cache", or { path = "/cache", status = ["200"] }
+        "#]],
+    );
+}
+
+#[test]
+fn warm_up_without_a_path() {
+    check_app(
+        r#"ready.warm_up = [{ status = ["200"] }]"#,
+        &expect![[r#"
+            hitless.toml:3:18: an entry of `app.web.ready.warm_up` has no path
+              |
+            3 | ready.warm_up = [{ status = ["200"] }]
+              |                  ^^^^^^^^^^^^^^^^^^^^
+              = a path such as "/cache", or { path = "/cache", status = ["200"] }
+        "#]],
+    );
+}
+
+#[test]
+fn warm_up_with_a_wrong_word() {
+    check_app(
+        r#"ready.warm_up = [{ path = "/", statuses = ["200"] }]"#,
+        &expect![[r#"
+            hitless.toml:3:32: unknown key `app.web.ready.warm_up.statuses`
+              |
+            3 | ready.warm_up = [{ path = "/", statuses = ["200"] }]
+              |                                ^^^^^^^^
+              = did you mean `status`?
+        "#]],
+    );
+}
+
+#[test]
+fn warm_up_without_a_status() {
+    check_app(
+        r#"ready.warm_up = [{ path = "/", status = [] }]"#,
+        &expect![[r#"
+            hitless.toml:3:41: `app.web.ready.warm_up.status` cannot be empty
+              |
+            3 | ready.warm_up = [{ path = "/", status = [] }]
+              |                                         ^^
+              = leave it out for the default
+        "#]],
+    );
+}
+
+#[test]
+fn liveness_that_is_no_section() {
+    check_app(
+        r#"liveness = true"#,
+        &expect![[r#"
+        hitless.toml:3:12: `app.web.liveness` must be a table, not true or false
+          |
+        3 | liveness = true
+          |            ^^^^
+          = write [app.web.liveness] and its keys below
+    "#]],
+    );
+}
+
+#[test]
+fn liveness_with_wrong_values() {
+    check_app(
+        r#"[app.web.liveness]
+http = "up"
+tcp = "yes"
+host = "a:80"
+status = ["2xx"]
+interval = 0
+timeout = 5
+failures = 0"#,
+        &expect![[r#"
+            hitless.toml:4:8: `app.web.liveness.http` cannot be "up"
+              |
+            4 | http = "up"
+              |        ^^^^
+              = a path starts with `/` and has neither spaces nor `#`, such as "/healthz"
+
+            hitless.toml:5:7: `app.web.liveness.tcp` must be true or false, not a string
+              |
+            5 | tcp = "yes"
+              |       ^^^^^
+
+            hitless.toml:6:8: `app.web.liveness.host` cannot be "a:80"
+              |
+            6 | host = "a:80"
+              |        ^^^^^^
+              = a host is a name or address without scheme and port, such as "app.example.com"
+
+            hitless.toml:7:11: `app.web.liveness.status` cannot be "2xx"
+              |
+            7 | status = ["2xx"]
+              |           ^^^^^
+              = a status is a number from 100 to 599 or a range of them, such as "204" or "200-499"
+
+            hitless.toml:8:12: `app.web.liveness.interval` cannot be 0
+              |
+            8 | interval = 0
+              |            ^
+              = a duration of at least 1ms
+
+            hitless.toml:9:11: `app.web.liveness.timeout` must be a duration such as "30s", not a whole number
+              |
+            9 | timeout = 5
+              |           ^
+              = the unit is missing: write "5s" or "5ms"
+
+            hitless.toml:10:12: `app.web.liveness.failures` cannot be 0
+               |
+            10 | failures = 0
+               |            ^
+               = a whole number from 1 to 100
+        "#]],
+    );
+}
+
+#[test]
+fn probation_without_a_unit() {
+    check_app(
+        r#"failover.probation = 30"#,
+        &expect![[r#"
+        hitless.toml:3:22: `app.web.failover.probation` must be a duration such as "30s", not a whole number
+          |
+        3 | failover.probation = 30
+          |                      ^^
+          = the unit is missing: write "30s" or "30ms"
+    "#]],
+    );
+}
+
+#[test]
+fn probation_that_may_not_last() {
+    check_app(
+        r#"failover = { probation = "15m", probation_max = "10m" }"#,
+        &expect![[r#"
+            hitless.toml:3:49: `probation_max` (10m) is shorter than `probation` (15m)
+              |
+            3 | failover = { probation = "15m", probation_max = "10m" }
+              |                                                 ^^^^^
+              = it is how long probation may last where too few answers came to tell
+        "#]],
+    );
+}
+
+#[test]
+fn failover_with_wrong_values() {
+    check_app(
+        r#"[app.web.failover]
+probation_max = 0
+connect_failures = 0
+min_requests = 0
+max_error_ratio = 0
+rescue_5xx = "on"
+resends = 11
+resend_ratio = 1.5
+resend_body_max = "1GiB"
+resend_idempotency_key = 1"#,
+        &expect![[r#"
+            hitless.toml:4:17: `app.web.failover.probation_max` cannot be 0
+              |
+            4 | probation_max = 0
+              |                 ^
+              = a duration of at least 1ms
+
+            hitless.toml:5:20: `app.web.failover.connect_failures` cannot be 0
+              |
+            5 | connect_failures = 0
+              |                    ^
+              = a whole number from 1 to 1000
+
+            hitless.toml:6:16: `app.web.failover.min_requests` cannot be 0
+              |
+            6 | min_requests = 0
+              |                ^
+              = a whole number from 1 to 1000000
+
+            hitless.toml:7:19: `app.web.failover.max_error_ratio` cannot be 0
+              |
+            7 | max_error_ratio = 0
+              |                   ^
+              = a number above 0 and up to 1, such as 0.5
+
+            hitless.toml:8:14: `app.web.failover.rescue_5xx` must be true or false, not a string
+              |
+            8 | rescue_5xx = "on"
+              |              ^^^^
+
+            hitless.toml:9:11: `app.web.failover.resends` cannot be 11
+              |
+            9 | resends = 11
+              |           ^^
+              = a whole number from 0 to 10
+
+            hitless.toml:10:16: `app.web.failover.resend_ratio` cannot be 1.5
+               |
+            10 | resend_ratio = 1.5
+               |                ^^^
+               = a number from 0 to 1, such as 0.2
+
+            hitless.toml:11:19: `app.web.failover.resend_body_max` cannot be "1GiB"
+               |
+            11 | resend_body_max = "1GiB"
+               |                   ^^^^^^
+               = a size up to "16MiB", or 0
+
+            hitless.toml:12:26: `app.web.failover.resend_idempotency_key` must be true or false, not a whole number
+               |
+            12 | resend_idempotency_key = 1
+               |                          ^
+        "#]],
+    );
+}
+
+#[test]
+fn a_share_in_percent() {
+    check_app(
+        r#"failover.max_error_ratio = "50%""#,
+        &expect![[r#"
+            hitless.toml:3:28: `app.web.failover.max_error_ratio` must be a number above 0 and up to 1, such as 0.5, not a string
+              |
+            3 | failover.max_error_ratio = "50%"
+              |                            ^^^^^
+        "#]],
+    );
+}
+
+#[test]
+fn a_share_that_is_no_number() {
+    check_app(
+        r#"failover = { max_error_ratio = nan, resend_ratio = -0.1 }"#,
+        &expect![[r#"
+            hitless.toml:3:32: `app.web.failover.max_error_ratio` cannot be nan
+              |
+            3 | failover = { max_error_ratio = nan, resend_ratio = -0.1 }
+              |                                ^^^
+              = a number above 0 and up to 1, such as 0.5
+
+            hitless.toml:3:52: `app.web.failover.resend_ratio` cannot be -0.1
+              |
+            3 | failover = { max_error_ratio = nan, resend_ratio = -0.1 }
+              |                                                    ^^^^
+              = a number from 0 to 1, such as 0.2
+        "#]],
+    );
+}
+
+#[test]
+fn a_prose_name_of_failover() {
+    check_app(
+        r#"failover_probation = "5s""#,
+        &expect![[r#"
+            hitless.toml:3:1: unknown key `app.web.failover_probation`
+              |
+            3 | failover_probation = "5s"
+              | ^^^^^^^^^^^^^^^^^^
+              = write `probation` in [app.web.failover]
+        "#]],
+    );
+}
+
+#[test]
 fn a_variable_that_is_no_string() {
     check_app(
         "env = { DEBUG = 1 }",
@@ -1264,6 +1851,8 @@ fn a_mark_of_the_byte_order_shifts_nothing() {
 fn a_variable_is_judged_like_its_flag() {
     for (name, value, part) in [
         ("HITLESS_THREADS", "many", "from 0 to 1024"),
+        ("HITLESS_INSTANCES", "0", "1..=1000"),
+        ("HITLESS_PROBATION", "30", "30s"),
         ("HITLESS_LISTEN", ":80,:x", "is no port"),
         ("HITLESS_DRAIN_TIMEOUT", "30", "30s"),
         ("HITLESS_EXIT_ON_FAILED_START", "maybe", "boolean"),
@@ -1311,9 +1900,9 @@ fn the_variable_names_the_file_as_the_flag_does() {
         &output,
         0,
         &expect![[r#"
-        hitless.toml is valid: 1 app, listening on 127.0.0.1:8080
-    "#]],
-        &expect![[""]],
+            hitless.toml is valid: 1 app, listening on 127.0.0.1:8080
+        "#]],
+        &expect![""],
     );
     let both = ["check", "--config", "none.toml"];
     let output = hitless_with(&both, &[("HITLESS_CONFIG", "hitless.toml")], REFERENCE);
@@ -1327,9 +1916,9 @@ fn check_says_that_a_file_is_valid() {
         &output,
         0,
         &expect![[r#"
-        hitless.toml is valid: 1 app, listening on 127.0.0.1:8080
-    "#]],
-        &expect![[""]],
+            hitless.toml is valid: 1 app, listening on 127.0.0.1:8080
+        "#]],
+        &expect![""],
     );
 }
 

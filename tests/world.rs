@@ -7,12 +7,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use support::app::{App, Release};
+use bytes::Bytes;
+use http::HeaderValue;
+use support::app::{App, End, Fault, Release};
+use support::client::{Connection, fetch, get, request};
 use support::load::{Load, RATE};
-use support::program::Program;
+use support::program::{self, Program};
 use support::record::{Exchange, Kind, Record};
 use support::world::SOON;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// An app run directly, at a port that was free a moment ago.
 async fn run_alone(app: &App) -> (Program, SocketAddr) {
@@ -152,4 +155,136 @@ async fn added_time_is_told_apart_by_windows() {
         reload.map(|added| added.p99),
         Some(Duration::from_millis(40))
     );
+}
+
+// === the faults of the apps ===
+
+/// Runs it alone until it ends, as it was told to: with this status.
+async fn ends_alone(app: &App, end: End, status: i32) {
+    app.deploy(&Release::broken(
+        1,
+        Fault::Ends(end, Duration::from_millis(300)),
+    ));
+    let (mut program, _) = run_alone(app).await;
+    assert_eq!(program.ends(SOON).await, status, "{}", program.output());
+}
+
+const ENDS: [(End, i32); 3] = [
+    (End::Exits, 1),
+    (End::IsKilled, 128 + 9),
+    (End::Segfaults, 128 + 11),
+];
+
+#[tokio::test]
+async fn the_built_in_app_ends_as_told() {
+    for (end, status) in ENDS {
+        ends_alone(&App::demo(), end, status).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Tornado: run tests/run"]
+async fn the_tornado_app_ends_as_told() {
+    for (end, status) in ENDS {
+        ends_alone(&App::tornado(), end, status).await;
+    }
+}
+
+/// What traffic and a probe are answered with.
+async fn statuses(address: SocketAddr) -> (u16, u16) {
+    let traffic = fetch(address, get("/")).await.status.as_u16();
+    let mut probe = get("/");
+    probe
+        .headers_mut()
+        .insert("user-agent", HeaderValue::from_static("hitless-probe"));
+    (traffic, fetch(address, probe).await.status.as_u16())
+}
+
+async fn fails_alone(app: &App) {
+    let down = app.folder().join("down");
+    app.deploy(&Release::broken(1, Fault::FailsWhile(down.clone())));
+    let (_program, address) = run_alone(app).await;
+    assert_eq!(statuses(address).await, (200, 200));
+    std::fs::write(&down, "").expect("the folder can be written to");
+    assert_eq!(statuses(address).await, (500, 200));
+    let upload = fetch(address, request("POST", "/upload", Bytes::from("body"))).await;
+    assert_eq!(upload.status.as_u16(), 500, "{upload:#?}");
+    std::fs::remove_file(&down).expect("it is there");
+    assert_eq!(statuses(address).await, (200, 200));
+}
+
+#[tokio::test]
+async fn the_built_in_app_fails_while_told() {
+    fails_alone(&App::demo()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Tornado: run tests/run"]
+async fn the_tornado_app_fails_while_told() {
+    fails_alone(&App::tornado()).await;
+}
+
+async fn hangs_alone(app: &App) {
+    app.deploy(&Release::broken(1, Fault::Hangs(Duration::ZERO)));
+    let (_program, address) = run_alone(app).await;
+    let asked = timeout(Duration::from_millis(500), fetch(address, get("/"))).await;
+    assert!(asked.is_err(), "it answered");
+}
+
+#[tokio::test]
+async fn the_built_in_app_hangs_when_told() {
+    hangs_alone(&App::demo()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Tornado: run tests/run"]
+async fn the_tornado_app_hangs_when_told() {
+    hangs_alone(&App::tornado()).await;
+}
+
+async fn does_not_run_twice(app: &App) {
+    app.deploy(&Release::broken(1, Fault::Locks(app.folder().join("lock"))));
+    let (_first, _) = run_alone(app).await;
+    let command = app.command();
+    let arguments = command[1..].iter().map(|word| word.replace("{port}", "0"));
+    let second = program::run(Path::new(&command[0]), arguments, &[], SOON).await;
+    let second = second.expect_status(1, "a second one");
+    assert!(second.stderr.contains("two at once"), "{second:#?}");
+}
+
+#[tokio::test]
+async fn the_built_in_app_does_not_run_twice_when_told() {
+    does_not_run_twice(&App::demo()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Tornado: run tests/run"]
+async fn the_tornado_app_does_not_run_twice_when_told() {
+    does_not_run_twice(&App::tornado()).await;
+}
+
+#[tokio::test]
+async fn the_built_in_app_stops_listening_when_told() {
+    let app = App::demo();
+    let closes = ["--close-listener-after=300ms"];
+    app.deploy(&Release::with_options(1, &closes));
+    let (mut program, address) = run_alone(&app).await;
+    let mut kept = Connection::open(address).await.expect("it listens");
+    kept.send(get("/")).await.expect("it answers");
+    program.says("closing the listening socket", SOON).await;
+    let refused = Connection::open(address).await;
+    assert!(refused.is_err(), "it still listens");
+    let last = kept.send(get("/")).await.expect("what is open is served");
+    assert_eq!(last.field("connection"), Some("close"), "{last:#?}");
+    assert_eq!(program.has_ended(), None);
+}
+
+#[tokio::test]
+async fn the_built_in_app_is_cold_until_it_is_warmed_up() {
+    let app = App::demo();
+    app.deploy(&Release::with_options(1, &["--cold"]));
+    let (_program, address) = run_alone(&app).await;
+    assert_eq!(statuses(address).await, (503, 200));
+    fetch(address, get("/warm")).await.expect_status(200);
+    assert_eq!(statuses(address).await, (200, 200));
 }

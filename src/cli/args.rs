@@ -2,15 +2,24 @@
 //!
 //! Only the words are read here. What they mean together with the file is `config`'s to judge.
 
+mod asking;
+mod values;
+
+pub use self::asking::{ControlArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs};
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Error, Overrides, ReadyCheck, units, words};
-use crate::data_plane::listen::{AddressError, ListenAddress};
+use self::asking::{
+    PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES, STATUS_EXAMPLES,
+};
+use self::values::{admin, duration, log_format, positive, threads};
+use crate::config::{Config, Error, Overrides, ReadyCheck};
+use crate::data_plane::listen::ListenAddress;
 use crate::telemetry::log;
 
 /// The whole command line.
@@ -38,6 +47,15 @@ pub enum Command {
     /// Start the app anew and move requests to it when it is ready.
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ReloadArgs),
+    /// Undo the newest reload.
+    #[command(after_help = ROLLBACK_EXAMPLES)]
+    Rollback(RollbackArgs),
+    /// Hold all requests, for a while or until `resume`.
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// Let held requests go on.
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
     /// Show which generation is live, which are on their way, and how the last reload ended.
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
@@ -74,24 +92,6 @@ Examples:
   hitless check -c hitless.toml && hitless reload
 
 Exit status: 0 valid, 2 usage, 78 invalid.";
-
-const RELOAD_EXAMPLES: &str = "\
-Examples:
-  hitless reload                 returns when the new version is live, or says
-                                 why it is not
-  hitless reload --timeout 30s   stops waiting then; the reload goes on
-  hitless reload web --json
-
-Exit status: 0 live, 1 not live and what served before still serves, 2 usage,
-3 no hitless is running.";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  hitless status
-  hitless status --json | jq .apps
-
-Exit status: 0 all is well, 1 an app is stale, paused or has nothing live,
-2 usage, 3 no hitless is running.";
 
 /// `hitless run`
 #[derive(Args, Clone, Debug)]
@@ -154,6 +154,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "D", env = "HITLESS_DRAIN_TIMEOUT", hide_env_values = true, value_parser = positive)]
     pub drain_timeout: Option<Duration>,
 
+    /// How many processes the app has [default: 1].
+    #[arg(long, value_name = "N", env = "HITLESS_INSTANCES", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub instances: Option<u32>,
+
+    /// How long a new version can be sent back after it went live; 0 for no way back [default: 30s].
+    #[arg(long, value_name = "D", env = "HITLESS_PROBATION", hide_env_values = true, value_parser = duration)]
+    pub probation: Option<Duration>,
+
     /// How many threads forward requests; 0 for as many as this process may use [default: 0].
     #[arg(long, value_name = "N", env = "HITLESS_THREADS", hide_env_values = true, value_parser = threads)]
     pub threads: Option<usize>,
@@ -194,61 +202,6 @@ pub struct CheckArgs {
     pub config: PathBuf,
 }
 
-/// `hitless reload`
-#[derive(Args, Clone, Debug)]
-pub struct ReloadArgs {
-    /// The app; without it the configuration is read again and every app reloaded.
-    pub app: Option<String>,
-
-    /// How long to wait; past it the exit status is 1 and the reload goes on.
-    #[arg(long, value_name = "D", value_parser = positive, conflicts_with = "no_wait")]
-    pub timeout: Option<Duration>,
-
-    /// Return as soon as the reload is asked for.
-    #[arg(long)]
-    pub no_wait: bool,
-
-    /// Print what happens as JSON, a value a line.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Which hitless is meant.
-    #[command(flatten)]
-    pub control: ControlArgs,
-}
-
-/// `hitless status`
-#[derive(Args, Clone, Debug)]
-pub struct StatusArgs {
-    /// The app; without it all of them.
-    pub app: Option<String>,
-
-    /// Print one JSON value.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Which hitless is meant.
-    #[command(flatten)]
-    pub control: ControlArgs,
-}
-
-/// Which hitless is meant, the same for the one that runs and for those who ask it.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ControlArgs {
-    /// The name of this hitless, which is that of its control socket.
-    #[arg(long, env = "HITLESS_NAME", hide_env_values = true, value_parser = words::name)]
-    pub name: Option<String>,
-
-    /// The path of the control socket, instead of the one that goes by the name.
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "HITLESS_CONTROL",
-        hide_env_values = true
-    )]
-    pub control: Option<PathBuf>,
-}
-
 /// What a hidden command gets from the hitless that starts it.
 #[derive(Args, Clone, Debug)]
 pub struct InnerArgs {
@@ -287,41 +240,14 @@ impl RunArgs {
             env_file: self.env_file.clone(),
             start_timeout: self.start_timeout,
             drain_timeout: self.drain_timeout,
+            instances: self.instances,
+            probation: self.probation,
             threads: self.threads,
             log_format: self.log_format,
             exit_on_failed_start: self.exit_on_failed_start,
             command: self.command.clone(),
         }
     }
-}
-
-fn admin(text: &str) -> Result<Admin, AddressError> {
-    match text {
-        "" => Ok(Admin(None)),
-        _ => text.parse().map(|address| Admin(Some(address))),
-    }
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    match units::duration(text) {
-        Ok(Duration::ZERO) => Err("a duration of at least 1ms".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(threads @ 0..=1024) => Ok(threads),
-        _ => Err("a whole number from 0 to 1024".to_owned()),
-    }
-}
-
-fn log_format() -> impl TypedValueParser<Value = log::Format> {
-    PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
-        "json" => log::Format::Json,
-        _ => log::Format::Text,
-    })
 }
 
 #[cfg(test)]
@@ -420,6 +346,11 @@ mod tests {
                 "cannot be used with",
             ),
             (["check", "--show", "x"], "unexpected argument"),
+            (["run", "--instances", "0"], "1..=1000"),
+            (["run", "--probation", "30"], r#"write "30s""#),
+            (["pause", "--for", "0"], "at least 1ms"),
+            (["rollback", "a b", ""], "letters, digits"),
+            (["pause", "--for", "5"], r#"write "5s""#),
         ] {
             assert!(refused(&line).contains(part), "{}", refused(&line));
         }

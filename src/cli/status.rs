@@ -9,7 +9,8 @@ use crate::config::units::show_duration;
 use crate::control_plane::api::client::Client;
 use crate::control_plane::apps::Status;
 use crate::control_plane::status::{
-    AppState, AppStatus, GenerationStatus, TriggerStatus, VerdictWord,
+    AppState, AppStatus, FailoverStatus, GenerationStatus, StandingWord, TriggerSource,
+    TriggerStatus, VerdictWord,
 };
 
 /// Prints it once.
@@ -60,23 +61,104 @@ fn table(status: &Status) -> String {
 
 fn app(status: &AppStatus) -> Vec<String> {
     let mut lines = vec![String::new(), headline(status)];
+    lines.extend(standing(status));
     if let Some(why) = &status.stale_reason {
         lines.push(format!("  stale: {why}"));
-        lines.push("  Next: fix the app, then `hitless reload`.".to_owned());
     }
+    lines.extend(status.notes.iter().map(|note| format!("  note: {note}")));
+    lines.extend(next(status).map(|next| format!("  Next: {next}")));
     lines.extend(status.generations.iter().map(generation));
     lines.extend(status.last_trigger.iter().flat_map(trigger));
+    lines.extend(status.last_failover.iter().flat_map(failover));
     if status.restarts > 0 {
         lines.push(format!("  restarts   {}", status.restarts));
     }
+    if status.failovers > 0 {
+        lines.push(format!("  failovers  {}", status.failovers));
+    }
+    lines
+}
+
+/// How well the live generation stands, unless there is nothing to say.
+fn standing(status: &AppStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    match status.standing {
+        None | Some(StandingWord::Proven) => {}
+        Some(StandingWord::Probation) => lines.extend(probation(status)),
+        Some(StandingWord::StandIn) => {
+            lines.push("  it stands in until the wanted version is up again".to_owned());
+        }
+        Some(StandingWord::Bad) => {
+            lines.push(
+                "  it was found bad, and serves until the version before it is up".to_owned(),
+            );
+        }
+    }
+    lines
+}
+
+fn probation(status: &AppStatus) -> Vec<String> {
+    let Some(probation) = &status.probation else {
+        return Vec::new();
+    };
+    let left = match probation.until {
+        Some(until) => format!("{} left", age_until(until)),
+        None => "its clock stands still".to_owned(),
+    };
+    let back = match probation.standby {
+        Some(standby) => format!("generation {standby} stands by"),
+        None => "nothing stands by: going back means starting the version before".to_owned(),
+    };
+    let mut lines = vec![format!("  on probation, {left}; {back}")];
+    lines.extend(probation.remark.iter().map(|remark| format!("  {remark}")));
+    lines
+}
+
+/// What whoever looks should do now.
+fn next(status: &AppStatus) -> Option<&'static str> {
+    if status.paused {
+        return Some("`hitless resume` when requests may go on.");
+    }
+    match (status.state, status.standing) {
+        (AppState::Stopping, _) => None,
+        (AppState::Down, _) => Some(
+            "read the output below, fix the app, then `hitless reload`; it is tried again meanwhile.",
+        ),
+        (_, Some(StandingWord::Bad)) => {
+            Some("wait for the version before, or fix the app and `hitless reload`.")
+        }
+        (_, Some(StandingWord::StandIn)) => Some(
+            "nothing; if the wanted version does not come up, fix the app and `hitless reload`.",
+        ),
+        _ if status.stale => Some("fix the app, then `hitless reload`."),
+        _ => None,
+    }
+}
+
+fn failover(status: &FailoverStatus) -> Vec<String> {
+    let to = status.to.map_or_else(
+        || "nothing else was alive".to_owned(),
+        |to| format!("generation {to} took over"),
+    );
+    let mut lines = vec![format!(
+        "  last failover, {} ago: generation {} {}; {to}",
+        age(status.at),
+        status.from,
+        status.reason
+    )];
+    lines.extend(status.output.iter().map(|line| format!("    | {line}")));
     lines
 }
 
 fn headline(status: &AppStatus) -> String {
     let what = match (status.state, status.live) {
-        (_, Some(live)) if status.paused => {
-            format!("paused; generation {live} waits, requests are held")
-        }
+        (_, Some(live)) if status.paused => format!(
+            "paused{}; generation {live} waits, requests are held",
+            status.paused_until.map_or_else(
+                || " until `hitless resume`".to_owned(),
+                |until| format!(" for {}", age_until(until))
+            )
+        ),
         (AppState::Stopping, _) => "stopping".to_owned(),
         (_, Some(live)) => format!("generation {live} serves"),
         (AppState::Starting, None) => "is being started; requests are held".to_owned(),
@@ -102,8 +184,12 @@ fn generation(status: &GenerationStatus) -> String {
 }
 
 fn trigger(status: &TriggerStatus) -> Vec<String> {
+    let what = match status.source {
+        TriggerSource::Rollback => "rollback",
+        _ => "reload",
+    };
     let mut line = format!(
-        "  last reload {} ({}), {} ago: {}",
+        "  last {what} {} ({}), {} ago: {}",
         status.trigger,
         status.source.as_str(),
         age(status.at),
@@ -111,6 +197,9 @@ fn trigger(status: &TriggerStatus) -> Vec<String> {
     );
     if let Some(reason) = &status.reason {
         line = format!("{line}, {reason}");
+    }
+    if status.changed_files {
+        line.push_str(", started again from changed files");
     }
     let mut lines = vec![line];
     if status.verdict == VerdictWord::Failed {
@@ -123,6 +212,12 @@ fn trigger(status: &TriggerStatus) -> Vec<String> {
         lines.extend(status.output.iter().map(|line| format!("    | {line}")));
     }
     lines
+}
+
+/// How long it is until then, to the second.
+fn age_until(until: SystemTime) -> String {
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    show_duration(Duration::from_secs(left.as_secs_f64().ceil() as u64))
 }
 
 /// How long ago, to the second.

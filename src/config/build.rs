@@ -2,18 +2,14 @@
 //! what several keys say together.
 
 mod addresses;
-
-use std::ops::Range;
-use std::time::Duration;
+mod app;
 
 use toml::Spanned;
 
 use super::problem::Problem;
 use super::units::show_duration;
-use super::{App, Config, Overrides, ReadyCheck, ShutdownConfig, raw};
-use crate::control_plane::{driver, process, readiness};
-use crate::data_plane::{AppConfig, ClientConfig};
-use crate::generation::AppName;
+use super::{App, Config, Overrides, ShutdownConfig, raw};
+use crate::data_plane::ClientConfig;
 use crate::telemetry::log::{self, LogConfig};
 
 /// The name of an app that has none.
@@ -158,144 +154,6 @@ fn apps(
         raw.push((Spanned::new(0..0, UNNAMED.to_owned()), raw::App::default()));
     }
     raw.into_iter()
-        .map(|(name, raw)| app(&name, raw, overrides, problems, warnings))
+        .map(|(name, raw)| app::app(&name, raw, overrides, problems, warnings))
         .collect()
-}
-
-fn app(
-    name: &Spanned<String>,
-    mut raw: raw::App,
-    overrides: &Overrides,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
-) -> App {
-    let ready = ready(section(raw.ready.take()), overrides);
-    let drain = section(raw.drain.take());
-    let drain_span = drain.timeout.as_ref().map(Spanned::span);
-    let mut driver = driver(drain, overrides, ready.start_timeout);
-    let process = process(name, &mut raw, overrides, problems);
-    let traffic = traffic(raw);
-    if driver.drain_timeout < traffic.answer_timeout {
-        if drain_span.is_some() || overrides.drain_timeout.is_some() {
-            let span = drain_span.filter(|_| overrides.drain_timeout.is_none());
-            warnings.push(raised(span, &driver, &traffic));
-        }
-        driver.drain_timeout = traffic.answer_timeout;
-    }
-    driver.lease_timeout = traffic.answer_timeout;
-    App {
-        name: AppName::new(name.get_ref()),
-        process,
-        ready,
-        driver,
-        traffic,
-    }
-}
-
-/// A request that may still be answered is never cut.
-fn raised(span: Option<Range<usize>>, driver: &driver::Config, traffic: &AppConfig) -> Problem {
-    let drain = show_duration(driver.drain_timeout);
-    let answer = show_duration(traffic.answer_timeout);
-    Problem::new(
-        span,
-        format!("a drain timeout of {drain} counts as {answer}"),
-    )
-    .help("it is never less than the app's `answer_timeout`: lower that as well")
-}
-
-fn process(
-    name: &Spanned<String>,
-    raw: &mut raw::App,
-    overrides: &Overrides,
-    problems: &mut Vec<Problem>,
-) -> process::Config {
-    let env_file = overrides.env_file.clone();
-    let mut command = overrides.command.clone();
-    if command.is_empty() {
-        if raw.command.is_none() {
-            problems.push(
-                Problem::new(
-                    Some(name.span()),
-                    format!("`app.{}` has no command", name.get_ref()),
-                )
-                .help(r#"write below it, for example: command = ["python3", "app.py"]"#),
-            );
-        }
-        command = section(raw.command.take());
-    }
-    process::Config {
-        command,
-        directory: raw.directory.take().map(Spanned::into_inner),
-        env_file: env_file.or_else(|| raw.env_file.take().map(Spanned::into_inner)),
-        env: section(raw.env.take()),
-        reserve_port: or(raw.reserve_port.take(), true),
-    }
-}
-
-/// Without `http`, `tcp` or `notify` the path `/` is asked for; with one of them only that.
-fn ready(raw: raw::Ready, overrides: &Overrides) -> readiness::Config {
-    let default = readiness::Config::default();
-    let (tcp, notify) = (or(raw.tcp, default.tcp), or(raw.notify, default.notify));
-    let http = match raw.http {
-        None if tcp || notify => None,
-        None => default.http,
-        Some(path) => Some(path.into_inner()),
-    };
-    let (http, tcp, notify) = match &overrides.ready {
-        None => (http, tcp, notify),
-        Some(ReadyCheck::Http(path)) => (Some(path.clone()), false, false),
-        Some(ReadyCheck::Tcp) => (None, true, false),
-        Some(ReadyCheck::Notify) => (None, false, true),
-    };
-    readiness::Config {
-        http,
-        host: or(raw.host, default.host),
-        status: plain(raw.status).unwrap_or(default.status),
-        tcp,
-        notify,
-        owner: or(raw.owner, default.owner),
-        interval: or(raw.interval, default.interval),
-        timeout: or(raw.timeout, default.timeout),
-        successes: or(raw.successes, default.successes),
-        start_timeout: pick(
-            overrides.start_timeout.as_ref(),
-            raw.start_timeout,
-            default.start_timeout,
-        ),
-    }
-}
-
-fn driver(raw: raw::Drain, overrides: &Overrides, start_timeout: Duration) -> driver::Config {
-    let default = driver::Config::default();
-    driver::Config {
-        start_timeout,
-        drain_timeout: pick(
-            overrides.drain_timeout.as_ref(),
-            raw.timeout,
-            default.drain_timeout,
-        ),
-        streams: or(raw.streams, default.streams),
-        stream_timeout: or(raw.stream_timeout, default.stream_timeout),
-        close_spread: or(raw.close_spread, default.close_spread),
-        retiring_max: or(raw.retiring_max, default.retiring_max),
-        stop_timeout: or(raw.stop_timeout, default.stop_timeout),
-        lease_timeout: default.lease_timeout,
-        stopping_max: or(raw.stopping_max, default.stopping_max),
-    }
-}
-
-fn traffic(raw: raw::App) -> AppConfig {
-    let default = AppConfig::default();
-    let hold = section(raw.hold);
-    AppConfig {
-        connect_timeout: or(raw.connect_timeout, default.connect_timeout),
-        answer_timeout: or(raw.answer_timeout, default.answer_timeout),
-        body_timeout: or(raw.body_timeout, default.body_timeout),
-        pool_max: or(raw.pool_max, default.pool_max),
-        pool_idle_timeout: or(raw.pool_idle_timeout, default.pool_idle_timeout),
-        expose_generation: or(raw.expose_generation, default.expose_generation),
-        resends: or(section(raw.failover).resends, default.resends),
-        hold_requests: or(hold.requests, default.hold_requests),
-        hold_timeout: or(hold.timeout, default.hold_timeout),
-    }
 }

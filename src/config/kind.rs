@@ -1,5 +1,11 @@
 //! What the value of a single key may be, as kinds that the mirror of the file is made of.
 
+mod numbers;
+mod warm_up;
+
+pub(super) use self::numbers::{Ratio, SizeOrNone};
+pub(super) use self::warm_up::WarmUps;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -11,7 +17,8 @@ use toml::de::DeValue;
 use super::problem::Problem;
 use super::read::{self, Kind, Node};
 use super::{units, words};
-use crate::control_plane::driver::StreamPolicy;
+use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
+use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
 use crate::telemetry::log;
 
@@ -90,6 +97,18 @@ impl Choice for StreamPolicy {
         ("wait", Self::Wait),
         ("close", Self::Close),
         ("keep", Self::Keep),
+    ];
+}
+
+impl Choice for Overlap {
+    const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("none", Self::None)];
+}
+
+impl Choice for MemoryPolicy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("warn", Self::Warn),
+        ("stop_standby", Self::StopStandby),
+        ("refuse", Self::Refuse),
     ];
 }
 

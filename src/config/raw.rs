@@ -5,12 +5,13 @@
 use toml::de::DeTable;
 
 use super::kind::{
-    Address, Command, Flag, Host, Name, Number, OptionalAddress, Path, Positive, Size, SocketPath,
-    Statuses, Time, UrlPath, Variables, Word,
+    Address, Command, Flag, Host, Name, Number, OptionalAddress, Path, Positive, Ratio, Size,
+    SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
-use crate::control_plane::driver::StreamPolicy;
+use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
+use crate::control_plane::supervisor::Overlap;
 use crate::telemetry::log;
 
 table! {
@@ -65,14 +66,20 @@ table! {
         directory: Path,
         env_file: Path,
         env: Variables,
+        instances: Number<u32, 1, 1_000>,
+        min_ready: Number<u32, 0, 1_000>,
+        overlap: Word<Overlap>,
+        overlap_memory: Word<MemoryPolicy>,
         reserve_port: Flag,
         connect_timeout: Positive,
         answer_timeout: Time,
         body_timeout: Time,
         pool_max: Number<usize, 0, 65_536>,
         pool_idle_timeout: Positive,
+        buffer_requests: SizeOrNone<{ 1 << 30 }>,
         expose_generation: Flag,
         ready: Ready,
+        liveness: Liveness,
         drain: Drain,
         failover: Failover,
         hold: Hold,
@@ -92,6 +99,20 @@ table! {
         timeout: Positive,
         successes: Number<u32, 1, 100>,
         start_timeout: Positive,
+        warm_up: WarmUps,
+    }
+}
+
+table! {
+    /// `[app.NAME.liveness]`
+    Liveness {
+        http: UrlPath,
+        tcp: Flag,
+        host: Host,
+        status: OneOrMore<Statuses>,
+        interval: Positive,
+        timeout: Positive,
+        failures: Number<u32, 1, 100>,
     }
 }
 
@@ -111,7 +132,16 @@ table! {
 table! {
     /// `[app.NAME.failover]`
     Failover {
+        probation: Time,
+        probation_max: Positive,
+        connect_failures: Number<u32, 1, 1_000>,
+        min_requests: Number<u64, 1, 1_000_000>,
+        max_error_ratio: Ratio<false>,
+        rescue_5xx: Flag,
         resends: Number<u32, 0, 10>,
+        resend_ratio: Ratio<true>,
+        resend_body_max: SizeOrNone<{ 16 << 20 }>,
+        resend_idempotency_key: Flag,
     }
 }
 

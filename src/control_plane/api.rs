@@ -4,6 +4,7 @@
 //! is told.
 
 pub mod client;
+mod options;
 mod problem;
 pub mod socket;
 
@@ -25,8 +26,10 @@ use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::{debug, warn};
 
+use self::options::Options;
 use self::problem::Problem;
-use super::apps::{Apps, Error};
+use super::apps::Apps;
+use super::driver::ReloadOptions;
 use super::progress::Updates;
 use super::status::TriggerSource;
 
@@ -82,18 +85,46 @@ fn is_trusted(stream: &UnixStream) -> bool {
 async fn answer(request: Request<Incoming>, apps: &Apps) -> Answer {
     let path = request.uri().path().to_owned();
     let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
-    let method = request.method();
-    match segments.as_slice() {
-        ["v1", "status"] => only(method, &Method::GET, || json(&apps.status())),
-        ["v1", "reload"] if method == Method::POST => reload(None, request, apps).await,
-        ["v1", "apps", app, "reload"] if method == Method::POST => {
-            let app = (*app).to_owned();
-            reload(Some(&app), request, apps).await
-        }
-        ["v1", "reload"] | ["v1", "apps", _, "reload"] => {
-            Problem::method_not_allowed("POST").into_answer()
-        }
-        _ => Problem::not_found(&path).into_answer(),
+    let (app, wish) = match segments.as_slice() {
+        ["v1", "status"] => return only(request.method(), &Method::GET, || json(&apps.status())),
+        ["v1", wish] => (None, Wish::named(wish)),
+        ["v1", "apps", app, wish] => (Some(*app), Wish::named(wish)),
+        _ => (None, None),
+    };
+    let Some(wish) = wish else {
+        return Problem::not_found(&path).into_answer();
+    };
+    if request.method() != Method::POST {
+        return Problem::method_not_allowed("POST").into_answer();
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let done = match wish {
+        Wish::Reload => reload(app, query, apps).await,
+        Wish::Rollback => rollback(app, query, apps).await,
+        Wish::Pause => pause(app, query, apps).await,
+        Wish::Resume => resume(app, query, apps).await,
+    };
+    done.unwrap_or_else(Problem::into_answer)
+}
+
+/// What can be asked of one app or of all.
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    Reload,
+    Rollback,
+    Pause,
+    Resume,
+}
+
+impl Wish {
+    fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "reload" => Self::Reload,
+            "rollback" => Self::Rollback,
+            "pause" => Self::Pause,
+            "resume" => Self::Resume,
+            _ => return None,
+        })
     }
 }
 
@@ -105,23 +136,43 @@ fn only(method: &Method, allowed: &Method, then: impl FnOnce() -> Answer) -> Ans
     }
 }
 
-/// Answers with JSON lines, the last of which is the verdict.
-async fn reload(app: Option<&str>, request: Request<Incoming>, apps: &Apps) -> Answer {
-    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
-        return Problem::unknown_option(query).into_answer();
-    }
-    match apps.reload(app, TriggerSource::Command).await {
-        Ok(updates) => Response::builder()
-            .header(header::CONTENT_TYPE, "application/jsonl")
-            .body(Lines(updates).boxed())
-            .expect("the parts are valid"),
-        Err(error @ Error::UnknownApp { .. }) => {
-            Problem::unknown_app(&error.to_string()).into_answer()
-        }
-        Err(error @ Error::Configuration(_)) => {
-            Problem::configuration(&error.to_string()).into_answer()
-        }
-    }
+async fn reload(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, Problem> {
+    let mut options = Options::read(query)?;
+    let wanted = ReloadOptions {
+        probation: options.duration("probation")?,
+        through_probation: options.flag("through_probation")?,
+    };
+    options.end(&["probation", "through_probation"])?;
+    Ok(lines(
+        apps.reload(app, TriggerSource::Command, wanted).await?,
+    ))
+}
+
+async fn rollback(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, Problem> {
+    Options::read(query)?.end(&[])?;
+    Ok(lines(apps.rollback(app).await?))
+}
+
+async fn pause(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, Problem> {
+    let mut options = Options::read(query)?;
+    let lasting = options.duration("for")?;
+    options.end(&["for"])?;
+    apps.pause(app, lasting).await?;
+    Ok(json(&apps.status()))
+}
+
+async fn resume(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, Problem> {
+    Options::read(query)?.end(&[])?;
+    apps.resume(app).await?;
+    Ok(json(&apps.status()))
+}
+
+/// JSON lines, the last of which is the verdict.
+fn lines(updates: Updates) -> Answer {
+    Response::builder()
+        .header(header::CONTENT_TYPE, "application/jsonl")
+        .body(Lines(updates).boxed())
+        .expect("the parts are valid")
 }
 
 fn json(value: &impl Serialize) -> Answer {

@@ -3,15 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::control_plane::driver::{Handle, Settings};
+use crate::control_plane::driver::{Handle, ReloadOptions, Settings};
 use crate::control_plane::progress::{Progress, Updates};
 use crate::control_plane::status::{self, AppState, AppStatus, TriggerSource};
 use crate::generation::AppName;
+
+/// How long a change may take until the status shows it.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How far the clock of the wall and the one that measures may go apart meanwhile.
+const CLOCKS_APART: Duration = Duration::from_millis(500);
 
 /// The ways to every driver, and to the configuration that a reload reads anew.
 #[derive(Clone)]
@@ -92,17 +98,66 @@ impl Apps {
     /// # Errors
     ///
     /// An unknown app; a configuration with problems. Then nothing was asked of anybody.
-    pub async fn reload(&self, app: Option<&str>, source: TriggerSource) -> Result<Updates, Error> {
+    pub async fn reload(
+        &self,
+        app: Option<&str>,
+        source: TriggerSource,
+        options: ReloadOptions,
+    ) -> Result<Updates, Error> {
         let chosen = self.chosen(app)?;
         let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
         let (sender, updates) = mpsc::unbounded_channel();
         for handle in chosen {
             let own = settings.iter().position(|(name, _)| name == handle.name());
             let own = own.map(|index| settings.swap_remove(index).1);
-            let updates = handle.reload(source, own).await;
+            let updates = handle.reload(source, own, options).await;
             tokio::spawn(pass_on(updates, sender.clone()));
         }
         Ok(updates)
+    }
+
+    /// Asks one app, or every one, to undo its newest reload. The updates end with a verdict for each.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app.
+    pub async fn rollback(&self, app: Option<&str>) -> Result<Updates, Error> {
+        let (sender, updates) = mpsc::unbounded_channel();
+        for handle in self.chosen(app)? {
+            tokio::spawn(pass_on(handle.rollback().await, sender.clone()));
+        }
+        Ok(updates)
+    }
+
+    /// Asks one app, or every one, to hold its requests, for so long or until [`resume`](Self::resume). Returns when they
+    /// are held.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app.
+    pub async fn pause(&self, app: Option<&str>, lasting: Option<Duration>) -> Result<(), Error> {
+        for handle in self.chosen(app)? {
+            let asked = SystemTime::now();
+            handle.pause(lasting).await;
+            until_seen(handle, |status| {
+                status.paused && ends_as_asked(status.paused_until, asked, lasting)
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Asks one app, or every one, to let its requests go on. Returns when they do.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app.
+    pub async fn resume(&self, app: Option<&str>) -> Result<(), Error> {
+        for handle in self.chosen(app)? {
+            handle.resume().await;
+            until_seen(handle, |status| !status.paused).await;
+        }
+        Ok(())
     }
 
     /// Every app's handle.
@@ -210,6 +265,24 @@ fn why_down(status: &AppStatus) -> String {
         (_, Some(reason)) => format!("{} has nothing live: {reason}", status.name),
         (_, None) => format!("{} has nothing live", status.name),
     }
+}
+
+/// Waits until the status shows it, but not for a driver that has other work: it will come to it.
+async fn until_seen(handle: &Handle, done: impl Fn(&AppStatus) -> bool) {
+    let mut changes = handle.changes();
+    let seen = |status: &Arc<AppStatus>| done(status) || status.state == AppState::Stopping;
+    // Past the time the answer shows the app as it is.
+    let _ = tokio::time::timeout(VISIBLE_WITHIN, changes.wait_for(seen)).await;
+}
+
+/// Whether a pause that ends then is the one that was asked for, and not an older one that it replaces.
+fn ends_as_asked(until: Option<SystemTime>, asked: SystemTime, lasting: Option<Duration>) -> bool {
+    let Some(lasting) = lasting else {
+        return until.is_none();
+    };
+    let earliest = asked + lasting.saturating_sub(CLOCKS_APART);
+    let latest = asked + lasting + VISIBLE_WITHIN;
+    until.is_some_and(|until| (earliest..=latest).contains(&until))
 }
 
 /// Nobody listening any more does not interrupt a reload.

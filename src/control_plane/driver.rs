@@ -2,34 +2,44 @@
 //!
 //! Never decides and never waits inside its loop: every action starts work, and its result comes home as an input.
 
+mod asking;
 mod clock;
 pub mod config;
+mod failover;
 mod generations;
 mod handle;
+pub mod judging;
 mod perform;
+mod probation;
+mod report;
+mod starting;
+mod told;
+mod transition;
 mod triggers;
 
 pub use self::clock::STOP_RESERVE;
-pub use self::config::{Config, StreamPolicy};
-pub use self::handle::Handle;
+pub use self::config::{Config, MemoryPolicy, StreamPolicy};
+pub use self::handle::{Handle, ReloadOptions};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
-use tracing::info;
 
 use self::clock::{Clock, Deadline};
+use self::failover::{Account, Before, Untold};
 use self::generations::Generations;
 use self::handle::Asked;
+use self::probation::Probation;
+use self::starting::{Delayed, Preparation};
 use self::triggers::{Conclusion, Triggers};
-use crate::control_plane::process::{self, Exit, Instance, Processes, Recipe};
-use crate::control_plane::progress::Watchers;
-use crate::control_plane::readiness::{self, Probe};
-use crate::control_plane::status::{AppStatus, TriggerSource};
-use crate::control_plane::supervisor::{Event, Supervisor};
-use crate::generation::{Address, AppName, GenerationId, Reason};
+use crate::control_plane::instances::{self, Told};
+use crate::control_plane::process::{self, Processes};
+use crate::control_plane::readiness;
+use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
+use crate::control_plane::supervisor::{Event, Supervisor, Timer};
+use crate::generation::{AppName, GenerationId};
 use crate::live::{Backend, Live};
 use crate::telemetry::metrics::AppMetrics;
 
@@ -43,6 +53,8 @@ pub struct Settings {
     pub process: process::Config,
     /// When it is ready.
     pub readiness: readiness::Config,
+    /// How many processes a generation has, and how they are watched.
+    pub instances: instances::Config,
     /// How it is drained and stopped.
     pub driver: Config,
 }
@@ -81,6 +93,22 @@ pub struct Driver {
     waiting: VecDeque<Input>,
     /// Rung by workers whose last lease on a retired generation is gone.
     nudge: Arc<Notify>,
+    /// Rung by workers at each bad answer and each refused connection.
+    alarm: Arc<Notify>,
+    /// The one who judges the live generation while it can be sent back.
+    probation: Option<Probation>,
+    /// A start that waits for room.
+    delayed: Option<Delayed>,
+    /// A failover that is not told yet.
+    untold: Option<Untold>,
+    /// The generation of the newest failover, for as long as its reason may still be told better.
+    failing: Option<GenerationId>,
+    failovers: u64,
+    /// What was live before the step under way.
+    live_before: Option<GenerationId>,
+    last_failover: Option<FailoverStatus>,
+    /// What is remarkable about the start of a generation, while that exists.
+    notes: BTreeMap<GenerationId, String>,
     status: watch::Sender<Arc<AppStatus>>,
     shutdown: Option<Shutdown>,
     exited: bool,
@@ -99,24 +127,18 @@ struct Shutdown {
 pub(crate) enum Input {
     /// Somebody or something outside asks.
     Asked(Asked),
-    /// All processes of a generation run.
-    Spawned(GenerationId, Arc<Instance>, Arc<Recipe>),
-    /// A generation never came to life.
-    SpawnFailed(GenerationId, Reason),
-    /// A check of readiness had an answer.
-    Probed(GenerationId, Probe),
-    /// Every check holds; it listens there.
-    Ready(GenerationId, Address),
-    /// It cannot become ready.
-    WentBad(GenerationId, Reason),
-    /// Its process is gone.
-    Exited(GenerationId, Exit),
-    /// A candidate's process is gone, and this is why.
-    ExitExplained(GenerationId, Reason),
+    /// The processes of a generation have something to tell.
+    Told(Told),
+    /// A generation may be started.
+    Prepared(Box<Preparation>),
+    /// All is known about a failover.
+    FailedOver(Box<Account>),
     /// The last words of a failed start are in.
     Concluded(Box<Conclusion>),
     /// A worker's last lease on a retired generation is gone.
     Nudged,
+    /// A worker has seen a bad answer or a refused connection.
+    Alarmed,
     /// A deadline has come.
     Due,
 }
@@ -142,6 +164,15 @@ impl Driver {
             home,
             waiting: VecDeque::new(),
             nudge: Arc::new(Notify::new()),
+            alarm: Arc::new(Notify::new()),
+            probation: None,
+            delayed: None,
+            untold: None,
+            failing: None,
+            failovers: 0,
+            live_before: None,
+            last_failover: None,
+            notes: BTreeMap::new(),
             status,
             shutdown: None,
             exited: false,
@@ -151,7 +182,7 @@ impl Driver {
 
     /// Starts the app and drives it until it was shut down and its last process is gone.
     pub async fn run(mut self) {
-        self.reload(TriggerSource::Start, triggers::nobody());
+        self.reload(TriggerSource::Start, None, triggers::nobody());
         while !(self.exited && self.triggers.all_concluded()) {
             let input = self.next().await;
             self.take(input);
@@ -167,6 +198,7 @@ impl Driver {
         tokio::select! {
             input = self.inbox.recv() => input.expect("the driver holds a sender of its own"),
             () = self.nudge.notified() => Input::Nudged,
+            () = self.alarm.notified(), if self.probation.is_some() => Input::Alarmed,
             () = until(due) => Input::Due,
         }
     }
@@ -174,15 +206,12 @@ impl Driver {
     fn take(&mut self, input: Input) {
         match input {
             Input::Asked(asked) => self.asked(asked),
-            Input::Spawned(id, instance, recipe) => self.spawned(id, instance, recipe),
-            Input::SpawnFailed(id, reason) => self.happened(Event::SpawnFailed(id, reason)),
-            Input::Probed(id, probe) => self.probed(id, &probe),
-            Input::Ready(id, address) => self.ready(id, address),
-            Input::WentBad(id, reason) => self.happened(Event::WentBad(id, reason)),
-            Input::Exited(id, exit) => self.gone(id, exit),
-            Input::ExitExplained(id, reason) => self.happened(Event::Exited(id, reason)),
+            Input::Told(told) => self.told(told),
+            Input::Prepared(preparation) => self.prepared(*preparation),
+            Input::FailedOver(account) => self.failed_over(*account),
             Input::Concluded(conclusion) => self.conclude(*conclusion),
             Input::Nudged => self.look_for_drained(),
+            Input::Alarmed => self.judge(),
             Input::Due => self.fire(),
         }
     }
@@ -199,150 +228,44 @@ impl Driver {
             return;
         }
         while let Some(event) = self.events.pop_front() {
-            tracing::debug!(app = %self.name, ?event, "event");
-            for action in self.core.step(event) {
-                tracing::debug!(app = %self.name, ?action, "action");
-                self.perform(action);
-            }
-            self.publish_fallback();
-            self.generations.forget_unknown(&self.core);
+            self.step(event);
         }
         self.stepping = false;
     }
 
-    fn asked(&mut self, asked: Asked) {
-        match asked {
-            Asked::Reload {
-                source,
-                settings,
-                watchers,
-            } => {
-                if let Some(settings) = settings {
-                    self.apply(*settings);
-                }
-                self.reload(source, watchers);
-            }
-            Asked::ShutDown { deadline } => self.shut_down(deadline),
-            Asked::ClientsGone => {
-                if let Some(shutdown) = &mut self.shutdown {
-                    shutdown.clients_gone = true;
-                }
-                self.look_for_drained();
-            }
+    fn step(&mut self, event: Event) {
+        tracing::debug!(app = %self.name, ?event, "event");
+        let (moment, cause) = (self.moment(), event.as_str());
+        let before = Before::new(&self.core, &event);
+        self.live_before = self.core.live();
+        let actions = self.core.step(event);
+        let fallen = self.notice_failover(before);
+        self.settle_trust();
+        for action in actions {
+            tracing::debug!(app = %self.name, ?action, "action");
+            self.perform(action);
         }
-    }
-
-    /// Triggers found waiting in one turn of the loop become one: each asker gets its verdict.
-    fn reload(&mut self, source: TriggerSource, mut watchers: Watchers) {
-        while let Ok(input) = self.inbox.try_recv() {
-            match input {
-                Input::Asked(Asked::Reload {
-                    settings,
-                    watchers: others,
-                    ..
-                }) => {
-                    watchers.join(others);
-                    if let Some(settings) = settings {
-                        self.apply(*settings);
-                    }
-                }
-                other => self.waiting.push_back(other),
-            }
+        if let Some(fallen) = fallen {
+            self.recall(fallen);
         }
-        let id = self.triggers.accept(&self.name, source, watchers);
-        info!(app = %self.name, trigger = %id, source = source.as_str(), "reload asked for");
-        self.happened(Event::Triggered(id));
-    }
-
-    fn apply(&mut self, settings: Settings) {
-        self.core.set_rules(settings.driver.rules());
-        self.settings = settings;
-    }
-
-    fn shut_down(&mut self, deadline: Instant) {
-        if self.shutdown.is_none() {
-            self.shutdown = Some(Shutdown {
-                frozen: self.core.live(),
-                clients_gone: false,
-            });
-        }
-        self.clock.limit(deadline);
-        self.happened(Event::ShutdownAsked);
-    }
-
-    fn spawned(&mut self, id: GenerationId, instance: Arc<Instance>, recipe: Arc<Recipe>) {
-        info!(app = %self.name, generation = %id, pid = instance.pid(), address = %instance.address(), "started");
-        let home = self.home.clone();
-        let watched = Arc::clone(&instance);
-        tokio::spawn(async move {
-            let exit = watched.exited().await;
-            // The driver is gone only once every process is.
-            let _ = home.send(Input::Exited(id, exit)).await;
-        });
-        self.generations.spawned(id, instance, recipe);
-        self.happened(Event::Spawned(id));
-    }
-
-    fn probed(&mut self, id: GenerationId, probe: &Probe) {
-        self.world.metrics.probed(matches!(probe, Probe::Passed(_)));
-        if self.generations.probed(id, probe) {
-            let output = self.generations.last_line(id);
-            self.triggers
-                .probed(&self.name, id, probe.to_string(), output);
-        }
-    }
-
-    fn ready(&mut self, id: GenerationId, address: Address) {
-        let nudge = Arc::clone(&self.nudge);
-        let workers = self.world.workers;
-        self.generations
-            .ready(id, address, workers, move |_| nudge.notify_one());
-        self.world
-            .metrics
-            .phase_ended("start", self.generations.age(id));
-        self.happened(Event::Ready(id));
-    }
-
-    fn gone(&mut self, id: GenerationId, exit: Exit) {
-        if self.core.candidate() == Some(id) {
-            return self.explain_exit(id, exit);
-        }
-        let served = self.core.live() == Some(id);
-        let when = if served {
-            "while it served"
-        } else {
-            "while it was stopping"
-        };
-        let reason = exit.reason(when);
-        info!(app = %self.name, generation = %id, %exit, "ended");
-        if served && self.generations.served(id) >= clock::GOOD_SERVICE {
-            self.clock.reset_backoff();
-        }
-        if self.generations.is_stopping(id) {
-            self.world
-                .metrics
-                .phase_ended("stop", self.generations.stopping_for(id));
-        }
-        self.happened(Event::Exited(id, reason));
-    }
-
-    /// A candidate that is gone has no requests to lose: its last words come first, for the reason may stand in them.
-    fn explain_exit(&self, id: GenerationId, exit: Exit) {
-        let Some(instance) = self.generations.instance(id).cloned() else {
-            return;
-        };
-        let home = self.home.clone();
-        tokio::spawn(async move {
-            let reason = readiness::explain_exit(&instance, exit).await;
-            let _ = home.send(Input::ExitExplained(id, reason)).await;
-        });
+        self.publish_fallback();
+        self.log_transition(moment, cause);
+        self.tell_or_wait();
+        self.generations.forget_unknown(&self.core);
+        self.notes.retain(|id, _| self.core.state_of(*id).is_some());
+        self.follow_probation();
+        self.begin_delayed();
     }
 
     fn fire(&mut self) {
         for deadline in self.clock.due(Instant::now()) {
             match deadline {
+                Deadline::Core(Timer::Probation(id)) => self.probation_is_over(id),
                 Deadline::Core(timer) => self.happened(Event::Fired(timer)),
                 Deadline::Signal(id) => self.signal(id),
+                Deadline::Look => self.look(),
+                Deadline::PauseEnd => self.resume(),
+                Deadline::Explanation => self.tell_failover(),
             }
         }
     }
@@ -353,5 +276,13 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+// === impl Input ===
+
+impl From<Told> for Input {
+    fn from(told: Told) -> Self {
+        Self::Told(told)
     }
 }

@@ -18,6 +18,15 @@ pub enum Progress {
         /// The number of the trigger.
         trigger: TriggerId,
     },
+    /// A rollback leads there. Nothing has been done yet.
+    GoingBack {
+        /// The app that goes back.
+        app: AppName,
+        /// The number of the rollback.
+        trigger: TriggerId,
+        /// The version, by the number of the generation that first ran it; none: there is nowhere to go.
+        to: Option<GenerationId>,
+    },
     /// A generation is being started.
     Starting {
         /// The app that is reloaded.
@@ -55,6 +64,33 @@ pub enum Progress {
         /// Seconds from the trigger to the verdict.
         elapsed: f64,
     },
+    /// After the verdict `live`, for those who wait for it: how the probation ended.
+    Settled {
+        /// The app that was reloaded.
+        app: AppName,
+        /// The trigger.
+        trigger: TriggerId,
+        /// How it ended.
+        settled: SettledWord,
+        /// Why it was failed over.
+        reason: Option<String>,
+        /// Seconds from the trigger to this.
+        elapsed: f64,
+    },
+}
+
+/// How a probation ended, without its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettledWord {
+    /// It stays.
+    Proven,
+    /// It was bad, or a rollback was asked for.
+    FailedOver,
+    /// A newer generation went live before.
+    Replaced,
+    /// hitless is stopping.
+    Cancelled,
 }
 
 /// The receiving end of one asker. The number of lines is bounded by what a start can say: one line for each change.
@@ -62,16 +98,36 @@ pub type Updates = mpsc::UnboundedReceiver<Progress>;
 
 /// The sending ends of all who wait for one trigger. Whoever stops listening is forgotten.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Vec<mpsc::UnboundedSender<Progress>>);
+pub(crate) struct Watchers(Vec<Watcher>);
+
+#[derive(Debug)]
+struct Watcher {
+    sender: mpsc::UnboundedSender<Progress>,
+    /// It waits for the end of the probation, too.
+    through_probation: bool,
+}
 
 impl Watchers {
-    pub(crate) fn one(sender: mpsc::UnboundedSender<Progress>) -> Self {
-        Self(vec![sender])
+    pub(crate) fn one(sender: mpsc::UnboundedSender<Progress>, through_probation: bool) -> Self {
+        Self(vec![Watcher {
+            sender,
+            through_probation,
+        }])
     }
 
     pub(crate) fn tell(&mut self, progress: &Progress) {
         self.0
-            .retain(|watcher| watcher.send(progress.clone()).is_ok());
+            .retain(|watcher| watcher.sender.send(progress.clone()).is_ok());
+    }
+
+    /// Those that wait for the end of the probation; the others have heard all they wanted.
+    pub(crate) fn through_probation(mut self) -> Self {
+        self.0.retain(|watcher| watcher.through_probation);
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn join(&mut self, others: Self) {

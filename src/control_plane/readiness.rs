@@ -60,6 +60,17 @@ pub struct Config {
     pub successes: u32,
     /// How long all of it may take; the driver's clock, not this module's.
     pub start_timeout: Duration,
+    /// What is asked of it once it is ready, in this order, before clients are.
+    pub warm_up: Vec<WarmUp>,
+}
+
+/// A request that is sent to an instance before it gets those of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmUp {
+    /// The path and query that a GET asks for.
+    pub path: String,
+    /// The statuses that it must be answered with; any other, or none within the check's time, fails the start.
+    pub status: Vec<RangeInclusive<u16>>,
 }
 
 /// An instance has shown all it was asked for.
@@ -134,6 +145,7 @@ impl Default for Config {
             timeout: Duration::from_secs(5),
             successes: 2,
             start_timeout: Duration::from_secs(60),
+            warm_up: Vec::new(),
         }
     }
 }
@@ -306,6 +318,40 @@ fn log_unknown(instance: &Instance) {
             "cannot tell which process listens there, so nobody checks that it is the app's (said once)"
         );
     });
+}
+
+/// Sends the warm-up requests, one after the other.
+///
+/// # Errors
+///
+/// [`ReasonKind::WarmUp`] with the first that was not answered as it must be.
+///
+/// # Cancel safety
+///
+/// Cancel safe: what was sent was sent.
+pub async fn warm_up(config: &Config, address: &Address) -> Result<(), Reason> {
+    for request in &config.warm_up {
+        let asked = Config {
+            http: Some(request.path.clone()),
+            status: request.status.clone(),
+            ..config.clone()
+        };
+        check(&asked, address).await.map_err(|probe| {
+            let expected = request.status.iter().map(show_statuses);
+            let expected = expected.collect::<Vec<_>>().join(" or ");
+            let message = format!("warm-up GET {}: {probe}, expected {expected}", request.path);
+            Reason::new(ReasonKind::WarmUp, message)
+        })?;
+    }
+    Ok(())
+}
+
+fn show_statuses(range: &RangeInclusive<u16>) -> String {
+    if range.start() == range.end() {
+        range.start().to_string()
+    } else {
+        format!("{}-{}", range.start(), range.end())
+    }
 }
 
 /// Why a candidate has exited: with what its last words speak of. Takes as long as those may take.

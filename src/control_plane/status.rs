@@ -22,6 +22,19 @@ pub struct AppStatus {
     pub stale_reason: Option<String>,
     /// Whether requests are held because someone asked for it.
     pub paused: bool,
+    /// When they go on by themselves.
+    #[serde(with = "maybe_seconds")]
+    pub paused_until: Option<SystemTime>,
+    /// How well the live generation stands.
+    pub standing: Option<StandingWord>,
+    /// The probation of the live generation.
+    pub probation: Option<ProbationStatus>,
+    /// How often a version that had gone live was taken back.
+    pub failovers: u64,
+    /// The last time that happened.
+    pub last_failover: Option<FailoverStatus>,
+    /// What else whoever looks should know, such as a start from changed files.
+    pub notes: Vec<String>,
     /// The generation that gets new requests.
     pub live: Option<GenerationId>,
     /// Every generation that has a process, oldest first.
@@ -50,11 +63,57 @@ pub enum AppState {
     Stopping,
 }
 
+/// How well the live generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingWord {
+    /// It is what is wanted.
+    Proven,
+    /// It may still be sent back.
+    Probation,
+    /// It is an older version, which serves until the wanted one is up again.
+    StandIn,
+    /// It was judged bad, and serves because nothing else is alive.
+    Bad,
+}
+
+/// The probation of the live generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbationStatus {
+    /// When it ends, if nothing bad is seen until then; none while paused.
+    #[serde(with = "maybe_seconds")]
+    pub until: Option<SystemTime>,
+    /// The generation that is ready to take over.
+    pub standby: Option<GenerationId>,
+    /// Why it is undecided, or why what was seen takes nothing back.
+    pub remark: Option<String>,
+}
+
+/// A version that had gone live and was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverStatus {
+    /// The generation that was taken back.
+    pub from: GenerationId,
+    /// The generation that took over at once; none: nothing else was alive.
+    pub to: Option<GenerationId>,
+    /// The kind of its failure.
+    pub kind: ReasonKind,
+    /// Its failure in a sentence.
+    pub reason: String,
+    /// The last lines of its output.
+    pub output: Vec<String>,
+    /// When it was.
+    #[serde(with = "seconds")]
+    pub at: SystemTime,
+}
+
 /// One generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationStatus {
     /// Its number.
     pub generation: GenerationId,
+    /// The version it runs, by the number of the generation that first ran it; none once it stops.
+    pub version: Option<GenerationId>,
     /// Where it is in its life.
     pub state: GenerationState,
     /// When it was started.
@@ -127,6 +186,12 @@ pub struct TriggerStatus {
     pub probe: Option<String>,
     /// The last lines of the app's output; empty unless it failed.
     pub output: Vec<String>,
+    /// Whether it was started again from files that have changed since they ran before.
+    #[serde(default)]
+    pub changed_files: bool,
+    /// Whether a rollback found what it asks for live already.
+    #[serde(default)]
+    pub already: bool,
     /// When it ended.
     #[serde(with = "seconds")]
     pub at: SystemTime,
@@ -208,6 +273,12 @@ impl AppStatus {
             stale: false,
             stale_reason: None,
             paused: false,
+            paused_until: None,
+            standing: None,
+            probation: None,
+            failovers: 0,
+            last_failover: None,
+            notes: Vec::new(),
             live: None,
             generations: Vec::new(),
             last_trigger: None,
@@ -243,5 +314,30 @@ pub(crate) mod seconds {
         let seconds = f64::deserialize(deserializer)?;
         let since = Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)?;
         Ok(UNIX_EPOCH + since)
+    }
+}
+
+/// The same for a time that may not be known: `null` then.
+pub(crate) mod maybe_seconds {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Seconds(#[serde(with = "super::seconds")] SystemTime);
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(Seconds).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        let time = Option::<Seconds>::deserialize(deserializer)?;
+        Ok(time.map(|Seconds(time)| time))
     }
 }

@@ -1,15 +1,20 @@
-//! The bodies of a request and of its answer while they are passed on, frame by frame, without buffering.
+//! The bodies of a request and of its answer while they are passed on, frame by frame. Nothing of an answer is kept, and
+//! of a request only what it may be sent again with.
 //!
 //! Every wrapper is honest about its end and its size, for hyper frames the message by them.
 
 mod discard;
 mod events;
 mod patience;
+mod request;
+mod store;
+mod upload;
 
 pub(super) use self::discard::Discard;
 pub(super) use self::patience::Patience;
+pub(super) use self::request::RequestBody;
+pub(super) use self::upload::{Claim, Received};
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -21,50 +26,12 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use self::events::Events;
+use self::upload::Upload;
 use super::exchange::{Exchange, Order};
 use super::headers;
 use super::record::Record;
 use super::upstream::Link;
 use super::wire::Busy;
-use super::worker::Worker;
-
-/// The body of a request on its way to the app.
-#[derive(Debug, Default)]
-pub(super) struct RequestBody {
-    open: Option<Open>,
-}
-
-/// A request body whose end has not been passed on.
-#[derive(Debug)]
-struct Open {
-    incoming: Incoming,
-    upload: Rc<Upload>,
-    worker: Rc<Worker>,
-    busy: Busy,
-    expects_continue: bool,
-}
-
-/// How far a request body has come.
-#[derive(Debug)]
-struct Upload {
-    state: Cell<UploadState>,
-    /// When it came there.
-    at: Cell<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UploadState {
-    /// Nothing of it was asked for yet.
-    Untouched,
-    /// The client is to send more.
-    AwaitsClient,
-    /// The app is to take more.
-    AwaitsApp,
-    /// Its last byte was passed on.
-    Ended,
-    /// It broke a rule of HTTP, or the client is gone.
-    Failed,
-}
 
 /// The body of an answer on its way to the client.
 #[derive(Debug)]
@@ -105,133 +72,6 @@ pub(super) enum Error {
     Stalled,
     #[error("the generation had to stop")]
     BrokenOff,
-}
-
-// === impl RequestBody ===
-
-impl RequestBody {
-    /// A body that comes from a client. The upload is none where there is nothing to come.
-    pub(super) fn new(
-        incoming: Incoming,
-        worker: &Rc<Worker>,
-        busy: &Busy,
-        expects_continue: bool,
-    ) -> Self {
-        let open = (!incoming.is_end_stream()).then(|| Open {
-            incoming,
-            upload: Rc::new(Upload {
-                state: Cell::new(UploadState::Untouched),
-                at: Cell::new(Instant::now()),
-            }),
-            worker: Rc::clone(worker),
-            busy: busy.pulse().begin(),
-            expects_continue,
-        });
-        Self { open }
-    }
-
-    /// Whether the client meets the body only after it was told to go on.
-    pub(super) fn set_expects_continue(&mut self, expects_continue: bool) {
-        if let Some(open) = &mut self.open {
-            open.expects_continue = expects_continue;
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.upload.come_to(UploadState::Ended);
-            // What comes from here on is the next head.
-            open.busy.pulse().forget_heard();
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let me = self.get_mut();
-        let Some(open) = &mut me.open else {
-            return Poll::Ready(None);
-        };
-        match Pin::new(&mut open.incoming).poll_frame(cx) {
-            Poll::Pending => {
-                if open.upload.state.get() != UploadState::AwaitsClient {
-                    open.upload.come_to(UploadState::AwaitsClient);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Some(Ok(mut frame))) => {
-                open.upload.come_to(UploadState::AwaitsApp);
-                if let Some(data) = frame.data_ref() {
-                    open.worker.site.counters().bytes_in(data.len() as u64);
-                } else if let Some(trailers) = frame.trailers_mut() {
-                    headers::clean_trailers(trailers);
-                }
-                if open.incoming.is_end_stream() {
-                    me.end();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                open.upload.come_to(UploadState::Failed);
-                Poll::Ready(Some(Err(error)))
-            }
-            Poll::Ready(None) => {
-                me.end();
-                Poll::Ready(None)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_none_or(|open| open.incoming.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let hint = self.open.as_ref().map(|open| open.incoming.size_hint());
-        hint.unwrap_or_else(|| SizeHint::with_exact(0))
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        let Some(open) = self.open.take() else {
-            return;
-        };
-        let state = open.upload.state.get();
-        if open.incoming.is_end_stream() {
-            open.upload.come_to(UploadState::Ended);
-        } else if state == UploadState::Failed
-            || (open.expects_continue && state == UploadState::Untouched)
-        {
-            // Reading would tell a client to go on whose body nobody wants.
-            open.busy.pulse().cut_short();
-        } else {
-            // Closing now would turn the unread rest into a reset that destroys the answer.
-            let Open { incoming, busy, .. } = open;
-            open.worker.discard(Discard::new(incoming, busy));
-        }
-    }
-}
-
-// === impl Upload ===
-
-impl Upload {
-    fn come_to(&self, state: UploadState) {
-        self.state.set(state);
-        self.at.set(Instant::now());
-    }
-
-    fn has_ended(&self) -> bool {
-        self.state.get() == UploadState::Ended
-    }
 }
 
 // === impl AnswerBody ===
@@ -365,7 +205,7 @@ impl AppBody {
     /// Does as it was told, or says why it must be broken off.
     fn obey(&mut self) -> Option<Error> {
         match (self.exchange.order()?, &mut self.events) {
-            (Order::Look, _) => {
+            (Order::Look | Order::Recall, _) => {
                 let late = self
                     .deadline
                     .is_some_and(|deadline| deadline <= Instant::now());

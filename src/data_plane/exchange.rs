@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::upstream::InFlight;
-use crate::live::{Backend, Generation, Lease};
+use crate::live::{Backend, Generation, Lease, Origin, Outcomes};
 use crate::telemetry::traffic::StreamKind;
 
 /// All exchanges of one generation on one worker.
@@ -39,13 +39,25 @@ pub(super) enum Order {
     Look,
     /// End in your own manner.
     Close,
+    /// Go to the live generation instead.
+    Recall,
     /// Break off.
     Break,
+}
+
+/// Whether a request may be sent to another generation although it has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recall {
+    /// It is safe, and it can be sent once more.
+    May,
+    /// It stays where it is.
+    Never,
 }
 
 #[derive(Debug)]
 struct Entry {
     lease: Lease<Backend>,
+    recall: Recall,
     /// The head of the answer is there.
     answered: bool,
     stream: Option<StreamKind>,
@@ -66,9 +78,15 @@ impl Register {
     }
 
     /// An exchange begins.
-    pub(super) fn begin(self: &Rc<Self>, lease: Lease<Backend>, seat: InFlight) -> Exchange {
+    pub(super) fn begin(
+        self: &Rc<Self>,
+        lease: Lease<Backend>,
+        seat: InFlight,
+        recall: Recall,
+    ) -> Exchange {
         let key = self.entries.borrow_mut().insert(Entry {
             lease,
+            recall,
             answered: false,
             stream: None,
             order: None,
@@ -89,6 +107,15 @@ impl Register {
                 self.become_stream(entry, StreamKind::Answer);
             } else {
                 entry.tell(Order::Break);
+            }
+        }
+    }
+
+    /// A request without an answer head goes to the live generation where it may.
+    pub(super) fn recall(&self) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if !entry.answered && entry.recall == Recall::May {
+                entry.tell(Order::Recall);
             }
         }
     }
@@ -178,6 +205,20 @@ impl Exchange {
         let entry = &mut entries[self.key];
         entry.answered = true;
         entry.deadline = None;
+        // The answer was faster.
+        let _ = entry.order.take_if(|order| *order == Order::Recall);
+    }
+
+    /// It ended at its generation, well or badly. To be said once.
+    pub(super) fn ended(&self, origin: Origin, bad: bool) {
+        let worker = self.register.index;
+        self.outcomes(|outcomes| outcomes.ended(worker, origin, bad));
+    }
+
+    /// Tells something about its generation.
+    pub(super) fn outcomes(&self, tell: impl FnOnce(&Outcomes)) {
+        let entries = self.register.entries.borrow();
+        tell(&entries[self.key].lease.generation().payload.outcomes);
     }
 
     /// From now on it is a stream: ordinary draining does not wait for it.

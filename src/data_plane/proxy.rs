@@ -2,6 +2,8 @@
 //!
 //! Picks the generation exactly once, when the head has been read, and again only to send the request again.
 
+mod again;
+
 mod call;
 
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use super::answer::{self, Asker};
 use super::body::{AnswerBody, Source};
 use super::connection::Client;
 use super::record::Record;
-use super::resend::Attempts;
+use super::resend::{Attempts, is_rescuable};
 use super::upstream::Terms;
 use super::wire::Busy;
 use crate::telemetry::traffic::Reason;
@@ -53,10 +55,12 @@ async fn relay(
     record: &mut Record,
     asker: &mut Asker,
 ) -> Result<Response<Source>, Reason> {
+    let worker = client.worker();
     let mut call = Call::new(request, client, busy, record.started(), asker)?;
-    let mut attempts = Attempts::new(&client.worker().site);
+    call.receive(worker.settings.client.body_timeout).await?;
+    let mut attempts = Attempts::new(&worker.site, record.started());
     loop {
-        let attempt = attempts.begin(record).await?;
+        let attempt = attempts.begin(record, call.recall()).await?;
         record.sending();
         let request = call.take();
         let terms = Terms {
@@ -65,13 +69,19 @@ async fn relay(
         };
         let sent = attempt.upstream.send(&attempt.exchange, request, terms);
         match sent.await {
+            Ok((answer, _))
+                if is_rescuable(answer.status()) && call.is_safe() && attempts.rescue(&attempt) =>
+            {
+                call.prepare_again(None);
+            }
             Ok(reply) => {
                 attempts.answered();
                 record.head_came();
-                return call.answered(reply, attempt.exchange, client);
+                let origin = attempts.origin(&attempt);
+                return call.answered(reply, attempt.exchange, origin, client);
             }
             Err(failed) => {
-                attempts.failed(&failed, &attempt.exchange, call.is_repeatable())?;
+                attempts.failed(&failed, &attempt, call.may_follow(&failed))?;
                 call.prepare_again(failed.request);
             }
         }

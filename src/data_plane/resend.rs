@@ -3,17 +3,22 @@
 //!
 //! Never after the first byte of an answer.
 
+mod budget;
+
+pub(super) use self::budget::Budget;
+
 use std::rc::Rc;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Recall};
 use super::hold::{NoTurn, Place, Seen, Turn};
 use super::record::Record;
 use super::upstream::{Failed, Failure, Upstream};
 use super::worker::Site;
-use crate::generation::Address;
-use crate::live::{Backend, Lease};
+use crate::generation::{Address, GenerationId};
+use crate::live::{Backend, Lease, Origin, Trust};
 use crate::telemetry::traffic::{Reason, ResendOutcome, ResendReason};
 
 /// All attempts to get one request answered.
@@ -22,8 +27,16 @@ pub(super) struct Attempts {
     site: Rc<Site>,
     next: Next,
     left: u32,
-    tried: Vec<Address>,
+    /// Instances that failed. An address says nothing about those of another generation.
+    tried: Vec<(GenerationId, Address)>,
+    failed_at: FailedAt,
+    /// It has been sent, and so waits behind no newcomer.
+    begun: bool,
     fresh: bool,
+    recall: Recall,
+    rescued: bool,
+    /// What a rescue has begun already.
+    ready: Option<Attempt>,
     seen: Seen,
     place: Option<Place>,
     hold_until: Option<Instant>,
@@ -40,6 +53,14 @@ pub(super) struct Attempt {
     pub(super) fresh: bool,
 }
 
+/// Which generations have failed to answer a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailedAt {
+    None,
+    One(GenerationId),
+    Several,
+}
+
 /// Where to look for an instance.
 #[derive(Clone, Copy, Debug)]
 enum Next {
@@ -51,13 +72,20 @@ enum Next {
 // === impl Attempts ===
 
 impl Attempts {
-    pub(super) fn new(site: &Rc<Site>) -> Self {
+    /// Those of a request that came at `since`.
+    pub(super) fn new(site: &Rc<Site>, since: Instant) -> Self {
+        site.budget.request_came(since);
         Self {
             site: Rc::clone(site),
             next: Next::Live,
             left: site.app.config.resends,
             tried: Vec::new(),
+            failed_at: FailedAt::None,
+            begun: false,
             fresh: false,
+            recall: Recall::Never,
+            rescued: false,
+            ready: None,
             seen: Seen::default(),
             place: None,
             hold_until: None,
@@ -66,12 +94,20 @@ impl Attempts {
         }
     }
 
-    /// The next attempt, held until there is somebody to go to.
+    /// The next attempt, held until there is somebody to go to. `recall` says whether it may be taken from there again.
     ///
     /// # Errors
     ///
     /// When it may not wait any longer.
-    pub(super) async fn begin(&mut self, record: &mut Record) -> Result<Attempt, Reason> {
+    pub(super) async fn begin(
+        &mut self,
+        record: &mut Record,
+        recall: Recall,
+    ) -> Result<Attempt, Reason> {
+        self.recall = recall;
+        if let Some(attempt) = self.ready.take() {
+            return Ok(attempt);
+        }
         loop {
             match self.next {
                 Next::Live => {
@@ -99,7 +135,7 @@ impl Attempts {
 
     fn begin_live(&mut self) -> Option<Attempt> {
         self.next = Next::Hold;
-        if self.turn.is_none() && self.tried.is_empty() && !self.site.hold.is_empty() {
+        if self.turn.is_none() && !self.begun && !self.site.hold.is_empty() {
             // Others have waited for longer.
             return None;
         }
@@ -111,9 +147,13 @@ impl Attempts {
         attempt
     }
 
-    fn begin_with(&self, lease: Lease<Backend>) -> Option<Attempt> {
+    fn begin_with(&mut self, lease: Lease<Backend>) -> Option<Attempt> {
+        let generation = lease.generation().id();
+        let tried = self.tried.iter().filter(|tried| tried.0 == generation);
+        let avoid: Vec<_> = tried.map(|(_, address)| address.clone()).collect();
         let upstream = self.site.upstream(lease.generation());
-        let exchange = upstream.begin(lease, &self.tried)?;
+        let exchange = upstream.begin(lease, &avoid, self.recall)?;
+        self.begun = true;
         Some(Attempt {
             upstream,
             exchange,
@@ -138,7 +178,8 @@ impl Attempts {
         Ok(())
     }
 
-    /// An attempt failed. Prepares the next one.
+    /// An attempt failed. Prepares the next one; `repeatable` says whether the request may be sent again although it was
+    /// written.
     ///
     /// # Errors
     ///
@@ -146,28 +187,101 @@ impl Attempts {
     pub(super) fn failed(
         &mut self,
         failed: &Failed,
-        exchange: &Exchange,
+        attempt: &Attempt,
         repeatable: bool,
     ) -> Result<(), Reason> {
-        let may = match resendable(failed.failure) {
-            Some((reason, Written::No)) if failed.request.is_some() => Some(reason),
-            Some((reason, Written::Yes)) if repeatable => Some(reason),
+        let failure = failed.failure;
+        if failure.is_apps() {
+            attempt.exchange.ended(self.origin(attempt), true);
+        }
+        self.resent_as(ResendOutcome::Failed);
+        let may = match resendable(failure) {
+            Some((reason, written @ Written::No)) if failed.request.is_some() => {
+                Some((reason, written))
+            }
+            Some((reason, written @ Written::Yes)) if repeatable => Some((reason, written)),
             _ => None,
         };
-        let Some(reason) = may.filter(|_| self.left > 0) else {
-            self.resent_as(ResendOutcome::Failed);
-            return Err(failed.failure.into());
-        };
-        self.resent_as(ResendOutcome::Failed);
+        let paid = may.filter(|(reason, written)| self.pays(*reason, *written));
+        let (reason, _) = paid.ok_or(failure)?;
         self.resent = Some(reason);
-        self.left -= 1;
         self.fresh = true;
-        if failed.failure != Failure::LostReused {
+        if failure != Failure::LostReused {
             // The others say something about the instance; that one only about an idle connection.
-            self.tried.push(exchange.seat().pool().address().clone());
+            let address = attempt.exchange.seat().pool().address().clone();
+            self.tried.push((attempt.upstream.generation(), address));
+            self.failed_at(attempt);
         }
         self.next = Next::Live;
         Ok(())
+    }
+
+    /// Whether one more attempt fits within what is allowed. A recall always does: a failover makes only so many. The
+    /// budget keeps requests from multiplying at an app in trouble; one that was not written has not reached any.
+    fn pays(&mut self, reason: ResendReason, written: Written) -> bool {
+        if reason == ResendReason::Failover {
+            return true;
+        }
+        if self.left == 0 {
+            return false;
+        }
+        let fits = match written {
+            Written::No => true,
+            Written::Yes => self.site.budget.take(Instant::now()),
+        };
+        if fits {
+            self.left -= 1;
+        } else {
+            let counters = self.site.counters();
+            counters.resent(reason, ResendOutcome::OverBudget);
+        }
+        fits
+    }
+
+    /// A safe request got an answer that [is rescuable](is_rescuable). Begins one more attempt, once, where the generation
+    /// is not trusted and there is another one to ask; the answer is to be dropped then. Should the other one fail to
+    /// answer, the first may be asked again, and the client gets what it says.
+    pub(super) fn rescue(&mut self, attempt: &Attempt) -> bool {
+        if self.rescued || !self.site.app.config.rescue_5xx {
+            return false;
+        }
+        let lease = match attempt.exchange.generation().payload.outcomes.trust() {
+            Trust::Full => None,
+            Trust::Probation => self.site.live.acquire_fallback(),
+            Trust::Fallen => self.site.live.acquire(),
+        };
+        let from = attempt.upstream.generation();
+        let other = lease.filter(|lease| lease.generation().id() != from);
+        let fresh = std::mem::replace(&mut self.fresh, true);
+        self.ready = other.and_then(|lease| self.begin_with(lease));
+        if self.ready.is_none() {
+            self.fresh = fresh;
+            return false;
+        }
+        attempt.exchange.ended(self.origin(attempt), true);
+        self.failed_at(attempt);
+        self.answered();
+        self.resent = Some(ResendReason::Rescue);
+        self.rescued = true;
+        true
+    }
+
+    /// Whether the request came to this generation first.
+    pub(super) fn origin(&self, attempt: &Attempt) -> Origin {
+        match self.failed_at {
+            FailedAt::None => Origin::Own,
+            FailedAt::One(generation) if generation == attempt.upstream.generation() => Origin::Own,
+            FailedAt::One(_) | FailedAt::Several => Origin::Rescued,
+        }
+    }
+
+    fn failed_at(&mut self, attempt: &Attempt) {
+        let generation = attempt.upstream.generation();
+        self.failed_at = match self.failed_at {
+            FailedAt::None => FailedAt::One(generation),
+            FailedAt::One(before) if before == generation => FailedAt::One(generation),
+            FailedAt::One(_) | FailedAt::Several => FailedAt::Several,
+        };
     }
 
     /// The app answered.
@@ -188,7 +302,13 @@ impl Drop for Attempts {
     }
 }
 
+/// Whether an answer with this status is none that a client should get from a generation that is not trusted.
+pub(super) fn is_rescuable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
 /// Whether anything of a request was written.
+#[derive(Clone, Copy, Debug)]
 enum Written {
     No,
     Yes,
@@ -203,6 +323,7 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         Failure::Unwritten => Some((ResendReason::Stale, Written::No)),
         Failure::LostReused => Some((ResendReason::Stale, Written::Yes)),
         Failure::Lost => Some((ResendReason::Lost, Written::Yes)),
+        Failure::Recalled => Some((ResendReason::Failover, Written::Yes)),
         Failure::Truncated
         | Failure::BadAnswer
         | Failure::AnswerTooLarge

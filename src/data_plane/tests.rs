@@ -1,7 +1,12 @@
 //! The promises of the data plane, each against an app of its own that says byte by byte what it says.
 
+mod buffering;
 mod ending;
 mod messages;
+mod outcomes;
+mod recalling;
+mod replaying;
+mod rescuing;
 mod resending;
 mod streams;
 mod world;

@@ -3,7 +3,7 @@
 mod farewell;
 mod frames;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -14,7 +14,9 @@ use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, sink, split,
+};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -87,16 +89,17 @@ impl Tunnel {
     async fn relay(self, client: End, app: End) {
         let counters = self.seat.worker().site.counters();
         let (mut to_client, mut to_app) = (client.write, app.write);
+        let mut from_client = client.read;
         let farewell = Farewell::default();
         {
-            let up = pump(client.read, &mut to_app, client.leftover, |n| {
+            let up = pump(&mut from_client, &mut to_app, client.leftover, |n| {
                 counters.bytes_in(n)
             });
-            let down = farewell.pump(app.read, &mut to_client, app.leftover, |n| {
+            let died = || self.close_code();
+            let down = farewell.pump(app.read, &mut to_client, app.leftover, died, |n| {
                 counters.bytes_out(n)
             });
-            // A failure of one direction ends both.
-            let mut both = pin!(async { tokio::try_join!(up, down) });
+            let mut both = pin!(both(up, down));
             let told = tokio::select! {
                 _ = &mut both => None,
                 order = self.ordered() => Some(order),
@@ -110,6 +113,8 @@ impl Tunnel {
         let ends = async { tokio::join!(to_client.shutdown(), to_app.shutdown()) };
         // Either end may be gone already.
         let _ = timeout(CLOSE_LIMIT, ends).await;
+        // What the client still sends must not turn into a reset that destroys what it was told.
+        let _ = timeout(CLOSE_LIMIT, tokio::io::copy(&mut from_client, &mut sink())).await;
     }
 
     fn close_code(&self) -> CloseCode {
@@ -123,7 +128,7 @@ impl Tunnel {
     async fn ordered(&self) -> Order {
         poll_fn(|cx| match self.exchange.order() {
             Some(order @ (Order::Close | Order::Break)) => Poll::Ready(order),
-            Some(Order::Look) | None => {
+            Some(Order::Look | Order::Recall) | None => {
                 self.exchange.park(cx, None);
                 Poll::Pending
             }
@@ -143,6 +148,26 @@ impl End {
             write,
             leftover: read_buf,
         })
+    }
+}
+
+/// Until both directions have ended, or the one to the client has failed. Where the one to the app has, the other still
+/// has to tell the client.
+async fn both(
+    up: impl Future<Output = io::Result<()>>,
+    down: impl Future<Output = io::Result<()>>,
+) {
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    tokio::select! {
+        sent = &mut up => match sent {
+            // The app may go on answering.
+            Ok(()) => drop(down.await),
+            Err(_) => drop(timeout(CLOSE_LIMIT, down).await),
+        },
+        // The client has been told, and answers with a Close of its own.
+        answered = &mut down => if answered.is_ok() {
+            drop(timeout(CLOSE_LIMIT, up).await);
+        },
     }
 }
 

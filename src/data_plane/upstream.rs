@@ -3,8 +3,10 @@
 //! Never decides whether a request may be sent again; only says what became of it.
 
 mod connect;
+mod failure;
 mod pool;
 
+pub(super) use self::failure::{Failed, Failure};
 pub(super) use self::pool::{InFlight, Link};
 
 use std::cell::{Cell, RefCell};
@@ -20,14 +22,15 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::failure::{explain, is_reset};
 use self::pool::Pool;
 use super::App;
 use super::body::{Patience, RequestBody};
-use super::exchange::{Exchange, Order, Register};
+use super::exchange::{Exchange, Order, Recall, Register};
 use super::worker::Site;
 use crate::generation::{Address, GenerationId};
-use crate::live::{Backend, Generation, Instance, Lease, Orders};
-use crate::telemetry::traffic::{Connected, Counters, Reason};
+use crate::live::{Backend, Generation, Instance, Lease, Orders, Outcomes};
+use crate::telemetry::traffic::{Connected, Counters};
 
 /// One worker's connections to one generation.
 pub(super) struct Upstream {
@@ -39,45 +42,6 @@ pub(super) struct Upstream {
     orders: RefCell<watch::Receiver<Orders>>,
     obeyed: Cell<Orders>,
     retired: Rc<Cell<bool>>,
-}
-
-/// A request that got no answer.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) failure: Failure,
-    /// The request, where nothing of it was written.
-    pub(super) request: Option<Request<RequestBody>>,
-}
-
-/// What became of a request that got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// Not written: the connection was refused.
-    Refused,
-    /// Not written: the connection was not accepted in time.
-    ConnectTimedOut,
-    /// Not written: no connection for another cause.
-    ConnectFailed,
-    /// Not written: the connection closed before.
-    Unwritten,
-    /// Written on a connection that had been idle, which closed without a byte of the answer.
-    LostReused,
-    /// Written, and the connection closed without a byte of the answer.
-    Lost,
-    /// Written, and the answer began but its head did not end.
-    Truncated,
-    /// The head of the answer breaks a rule of HTTP.
-    BadAnswer,
-    /// The head of the answer is too large.
-    AnswerTooLarge,
-    /// The client's body breaks a rule of HTTP, or the client went away.
-    BadBody,
-    /// The client's body made no progress.
-    BodyTimedOut,
-    /// The head of the answer did not come in time.
-    AnswerTimedOut,
-    /// The generation had to stop.
-    Cut,
 }
 
 /// A request on its way: how long it may take, and whether an idle connection may be taken.
@@ -116,14 +80,19 @@ impl Upstream {
 
     /// Begins an exchange with one of its instances, but none that listens at an address of `avoid`. None: there is no
     /// such instance.
-    pub(super) fn begin(&self, lease: Lease<Backend>, avoid: &[Address]) -> Option<Exchange> {
+    pub(super) fn begin(
+        &self,
+        lease: Lease<Backend>,
+        avoid: &[Address],
+        recall: Recall,
+    ) -> Option<Exchange> {
         if self.orders.borrow().has_changed().unwrap_or(false) {
             // An order speaks of what was under way when it was given, and this request was not.
             self.obey();
         }
         let instances = lease.generation().payload.instances();
         let pool = self.pool(choose(&instances, avoid, |instance| self.load(instance))?);
-        Some(self.register.begin(lease, InFlight::new(pool)))
+        Some(self.register.begin(lease, InFlight::new(pool), recall))
     }
 
     /// Carries out what has been ordered since it last looked.
@@ -135,6 +104,9 @@ impl Upstream {
             for pool in self.pools.borrow().iter() {
                 pool.clear();
             }
+        }
+        if orders.recalls != before.recalls {
+            self.register.recall();
         }
         if orders.cuts != before.cuts {
             self.register.cut();
@@ -180,12 +152,14 @@ impl Upstream {
                     Failed {
                         failure: Failure::Unwritten,
                         request: Some(unwritten),
+                        ..
                     } => request = unwritten,
-                    Failed {
-                        failure: Failure::Lost,
-                        request,
-                    } => return Err(Failed::boxed(Failure::LostReused, request)),
-                    other => return Err(Box::new(other)),
+                    mut other => {
+                        if other.failure == Failure::Lost {
+                            other.failure = Failure::LostReused;
+                        }
+                        return Err(Box::new(other));
+                    }
                 },
             }
         }
@@ -193,7 +167,13 @@ impl Upstream {
             Ok(link) => link,
             Err(failure) => return Err(Failed::boxed(failure, Some(request))),
         };
-        let response = self.send_on(&mut link, exchange, request, patience).await?;
+        let response = self.send_on(&mut link, exchange, request, patience).await;
+        let response = response.inspect_err(|failed| {
+            if failed.failure == Failure::Unwritten && failed.untaken {
+                // Accepted, and reset before anything was written: a listener that is being closed does so.
+                exchange.outcomes(Outcomes::refused);
+            }
+        })?;
         Ok((response, link))
     }
 
@@ -213,7 +193,13 @@ impl Upstream {
                     Some(_) => Failure::Unwritten,
                     None => explain(error.error(), link, patience),
                 };
-                Err(Failed::boxed(failure, request))
+                let unwritten_rest = request.is_none() && !link.has_written_all();
+                let untaken = unwritten_rest || is_reset(error.error());
+                Err(Box::new(Failed {
+                    failure,
+                    request,
+                    untaken,
+                }))
             }
             Err(failure) => Err(Failed::boxed(failure, None)),
         }
@@ -226,6 +212,11 @@ impl Upstream {
             Ok((sender, task, pulse)) => Ok(Link::new(sender, task, pulse)),
             Err(error) => Err(error),
         };
+        match &connected {
+            Ok(_) => exchange.outcomes(Outcomes::connected),
+            Err(Failure::Refused) => exchange.outcomes(Outcomes::refused),
+            Err(_) => {}
+        }
         self.counters().connected(match &connected {
             Ok(_) => Connected::Opened,
             Err(Failure::Refused) => Connected::Refused,
@@ -266,7 +257,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// The one with fewer requests in flight of two taken at random: nearly as even as looking at all, and no herd.
+/// The one with fewer requests in flight of two different ones taken at random: nearly as even as looking at all, and no
+/// herd.
 fn choose<'a>(
     instances: &'a [Instance],
     avoid: &[Address],
@@ -278,9 +270,14 @@ fn choose<'a>(
     let eligible = instances
         .iter()
         .filter(|instance| !avoid.contains(&instance.address));
-    let eligible: Vec<_> = eligible.collect();
-    let first = fastrand::choice(&eligible)?;
-    let second = fastrand::choice(&eligible)?;
+    let mut eligible: Vec<_> = eligible.collect();
+    if eligible.is_empty() {
+        return None;
+    }
+    let first = eligible.swap_remove(fastrand::usize(..eligible.len()));
+    let Some(second) = fastrand::choice(&eligible) else {
+        return Some(first);
+    };
     let lighter = if load(second) < load(first) {
         second
     } else {
@@ -300,8 +297,10 @@ async fn attended<F: Future>(
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        if let Some(Order::Break) = exchange.order() {
-            return Poll::Ready(Err(Failure::Cut));
+        match exchange.order() {
+            Some(Order::Break) => return Poll::Ready(Err(Failure::Cut)),
+            Some(Order::Recall) => return Poll::Ready(Err(Failure::Recalled)),
+            Some(Order::Look | Order::Close) | None => {}
         }
         let deadline = patience.deadline();
         if let Some((at, failure)) = deadline
@@ -313,50 +312,6 @@ async fn attended<F: Future>(
         Poll::Pending
     })
     .await
-}
-
-/// What it means that hyper gave this error after it had taken the request.
-fn explain(error: &hyper::Error, link: &Link, patience: &Patience) -> Failure {
-    if patience.body_failed() {
-        Failure::BadBody
-    } else if error.is_parse_too_large() {
-        Failure::AnswerTooLarge
-    } else if error.is_parse() {
-        Failure::BadAnswer
-    } else if link.has_heard() {
-        Failure::Truncated
-    } else {
-        Failure::Lost
-    }
-}
-
-// === impl Failed ===
-
-impl Failed {
-    fn boxed(failure: Failure, request: Option<Request<RequestBody>>) -> Box<Self> {
-        Box::new(Self { failure, request })
-    }
-}
-
-// === impl Failure ===
-
-impl From<Failure> for Reason {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused => Self::ConnectionRefused,
-            Failure::ConnectTimedOut => Self::ConnectionTimeout,
-            Failure::ConnectFailed => Self::ConnectionFailed,
-            Failure::Unwritten | Failure::LostReused | Failure::Lost | Failure::Truncated => {
-                Self::ConnectionLost
-            }
-            Failure::BadAnswer => Self::BadAnswer,
-            Failure::AnswerTooLarge => Self::AnswerTooLarge,
-            Failure::BadBody => Self::BadRequest,
-            Failure::BodyTimedOut => Self::BodyTimeout,
-            Failure::AnswerTimedOut => Self::AnswerTimeout,
-            Failure::Cut => Self::Cut,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -387,19 +342,22 @@ mod tests {
     }
 
     #[test]
-    fn the_heaviest_of_two_is_chosen_only_when_met_twice() {
+    fn the_lighter_of_two_is_chosen() {
         let instances = instances(&[1, 2]);
-        let heavy = (0..1000)
-            .filter(|_| {
-                choose(&instances, &[], |instance| instance.number)
-                    .unwrap()
-                    .number
-                    == 2
-            })
-            .count();
-        assert!(
-            (100..400).contains(&heavy),
-            "{heavy} of 1000, a quarter expected"
-        );
+        for _ in 0..50 {
+            let chosen = choose(&instances, &[], |instance| instance.number).unwrap();
+            assert_eq!(chosen.number, 1);
+        }
+    }
+
+    #[test]
+    fn equals_get_their_share() {
+        let instances = instances(&[1, 2, 3]);
+        let mut shares = [0; 3];
+        for _ in 0..900 {
+            let chosen = choose(&instances, &[], |_| 0).unwrap();
+            shares[chosen.number as usize - 1] += 1;
+        }
+        assert!(shares.iter().all(|share| *share > 200), "{shares:?}");
     }
 }

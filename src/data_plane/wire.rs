@@ -166,9 +166,12 @@ impl Pulse {
 
     /// Whether the connection is between two messages: none alive, all flushed, nothing read since.
     pub(super) fn is_idle(&self) -> bool {
-        self.busy.load(Relaxed) == 0
-            && self.ended.load(Relaxed) == self.flushed.load(Relaxed)
-            && !self.has_heard()
+        self.is_flushed() && !self.has_heard()
+    }
+
+    /// Whether no message is alive, and all that were are flushed.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.busy.load(Relaxed) == 0 && self.ended.load(Relaxed) == self.flushed.load(Relaxed)
     }
 }
 

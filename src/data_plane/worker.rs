@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::body::Discard;
 use super::hold::Queue;
 use super::listen::{self, Listener};
+use super::resend::Budget;
 use super::upstream::Upstream;
 use super::{App, Phase, Settings};
 use crate::generation::GenerationId;
@@ -51,6 +52,7 @@ pub(super) struct Site {
     pub(super) app: Arc<App>,
     pub(super) live: live::Worker<Backend>,
     pub(super) hold: Rc<Queue>,
+    pub(super) budget: Budget,
     index: usize,
     upstreams: RefCell<Vec<Rc<Upstream>>>,
 }
@@ -253,6 +255,7 @@ impl Site {
         Self {
             live: live::Worker::new(Arc::clone(&app.live), index),
             hold: Rc::new(Queue::new(Arc::clone(&app), index)),
+            budget: Budget::new(app.config.resend_ratio),
             app,
             index,
             upstreams: RefCell::default(),

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
+use super::faults::{self, Faults};
 use super::routes::Routes;
 
 /// The built-in app, with faults on command.
@@ -68,29 +69,24 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(super) probe_status: Option<u16>,
 
-    /// Answer everything but hitless's probes with this status
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(200..=599))]
-    pub(super) fail_traffic: Option<u16>,
+    #[command(flatten)]
+    pub(super) faults: Faults,
 
-    /// Exit this long after listening
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
-    exit_after: Option<Duration>,
+    /// Only the instance of this number has the faults; the others are well
+    #[arg(long, value_name = "N")]
+    faulty_instance: Option<u32>,
 
-    /// The status of `--exit-after`
-    #[arg(long, value_name = "STATUS", default_value_t = 1)]
-    exit_status: u8,
+    /// The number that every answer says in X-Instance
+    #[arg(long, env = "HITLESS_INSTANCE", default_value_t = 0, hide = true)]
+    pub(super) instance: u32,
 
-    /// Abort (SIGABRT) this long after listening
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
-    abort_after: Option<Duration>,
+    /// Start up until this file is there, however long that takes
+    #[arg(long, value_name = "FILE")]
+    boot_until: Option<PathBuf>,
 
-    /// Accept connections, but answer nothing, not even probes
-    #[arg(long)]
-    hang: bool,
-
-    /// Answer nothing any more this long after listening
-    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
-    hang_after: Option<Duration>,
+    /// Hold a lock on this file while running; say `two at once` and exit with status 1 if another one holds it
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
 
     /// Say READY=1 to the socket in NOTIFY_SOCKET once it listens
     #[arg(long)]
@@ -105,12 +101,6 @@ pub(super) struct Options {
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// What ends the app from inside.
-enum End {
-    Exit(u8),
-    Abort,
 }
 
 /// Runs the app with these arguments (without the program's and the subcommand's name) until a fault or a signal ends
@@ -129,8 +119,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .build()
         .and_then(|runtime| LocalSet::new().block_on(&runtime, run(options)));
     match ended {
-        Ok(End::Exit(status)) => ExitCode::from(status),
-        Ok(End::Abort) => std::process::abort(),
+        Ok(status) => ExitCode::from(status),
         Err(error) => {
             say(&format!("cannot start: {error}"));
             ExitCode::FAILURE
@@ -143,7 +132,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Options, clap::Error> {
     let name = || std::iter::once(OsString::from("demo-app"));
     let options = Options::try_parse_from(name().chain(arguments.clone()))?;
     let Some(file) = &options.options else {
-        return Ok(options);
+        return Ok(options.of_this_instance());
     };
     let text = std::fs::read_to_string(file).map_err(|error| {
         let message = format!("{}: {error}\n", file.display());
@@ -154,19 +143,32 @@ fn parse(arguments: Vec<OsString>) -> Result<Options, clap::Error> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .map(OsString::from);
-    Options::try_parse_from(name().chain(arguments).chain(further))
+    let options = Options::try_parse_from(name().chain(arguments).chain(further))?;
+    Ok(options.of_this_instance())
 }
 
-async fn run(options: Options) -> io::Result<End> {
+/// Until it fails for good, or ends before it listens: with that status.
+async fn run(options: Options) -> io::Result<u8> {
     // Kept to the end: a handler that nobody reads is what ignoring means.
     let _term = options
         .ignore_term
         .then(|| signal(SignalKind::terminate()))
         .transpose()?;
+    // Kept to the end as well.
+    let _lock = match options.lock.as_deref().map(faults::lock).transpose()? {
+        Some(None) => {
+            say("two at once");
+            return Ok(1);
+        }
+        lock => lock,
+    };
     tokio::time::sleep(options.boot).await;
+    if let Some(file) = &options.boot_until {
+        faults::until_there(file).await;
+    }
     if let Some(status) = options.die_at_start {
         say(&format!("dying at start with status {status}, as told"));
-        return Ok(End::Exit(status));
+        return Ok(status);
     }
     if options.never_listen {
         say("listening nowhere, as told");
@@ -178,7 +180,11 @@ async fn run(options: Options) -> io::Result<End> {
     }
     tokio::select! {
         error = serve(listener, &options) => Err(error),
-        end = planned_end(&options) => Ok(end),
+        (end, words) = options.faults.end() => {
+            say(&words);
+            // At once, with all sockets open: a crash closes no listener first.
+            end.now()
+        }
     }
 }
 
@@ -217,44 +223,29 @@ fn notify_ready() -> io::Result<()> {
     Ok(())
 }
 
-async fn planned_end(options: &Options) -> End {
-    tokio::select! {
-        () = after(options.exit_after) => {
-            say(&format!("exiting with status {}, as told", options.exit_status));
-            End::Exit(options.exit_status)
-        }
-        () = after(options.abort_after) => {
-            say("aborting, as told");
-            End::Abort
-        }
-    }
-}
-
-async fn after(delay: Option<Duration>) {
-    match delay {
-        Some(delay) => tokio::time::sleep(delay).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Serves until accepting fails for good.
+/// Serves until accepting fails for good, or goes on without listening when told to.
 async fn serve(listener: Listener, options: &Options) -> io::Error {
-    let hang_after = options
-        .hang
-        .then_some(Duration::ZERO)
-        .or(options.hang_after);
-    let routes = Rc::new(Routes::new(options, hang_after));
+    let routes = Rc::new(Routes::new(options));
+    tokio::select! {
+        error = accept(&listener, &routes) => return error,
+        () = options.faults.closes_listener() => say("closing the listening socket, as told"),
+    }
+    drop(listener);
+    std::future::pending().await
+}
+
+async fn accept(listener: &Listener, routes: &Rc<Routes>) -> io::Error {
     loop {
-        let accepted = match &listener {
+        let accepted = match listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
                 // An answer in two writes would wait for the peer's delayed acknowledgement.
                 drop(stream.set_nodelay(true));
-                spawn_connection(stream, &routes);
+                spawn_connection(stream, routes);
             }),
             Listener::Unix(listener) => listener
                 .accept()
                 .await
-                .map(|(stream, _)| spawn_connection(stream, &routes)),
+                .map(|(stream, _)| spawn_connection(stream, routes)),
         };
         match accepted {
             // The client was gone before it was accepted.
@@ -296,6 +287,28 @@ pub(super) fn say(line: &str) {
     ));
 }
 
+// === impl Options ===
+
+impl Options {
+    /// Without the faults, if they are another instance's.
+    fn of_this_instance(self) -> Self {
+        if self
+            .faulty_instance
+            .is_none_or(|number| number == self.instance)
+        {
+            return self;
+        }
+        Self {
+            die_at_start: None,
+            never_listen: false,
+            listen_elsewhere: false,
+            probe_status: None,
+            faults: self.faults.none(),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +325,22 @@ mod tests {
         let options = parse(arguments(&["--version", "1", "--options", &path])).unwrap();
         assert_eq!(options.version, "2");
         assert_eq!(options.boot, Duration::from_millis(300));
+    }
+
+    #[test]
+    fn the_faults_of_one_instance_are_not_those_of_another() {
+        let words = [
+            "--faulty-instance=2",
+            "--never-listen",
+            "--fail-traffic=500",
+        ];
+        let of = |instance: &str| {
+            let options =
+                parse(arguments(&[&words[..], &["--instance", instance]].concat())).unwrap();
+            (options.never_listen, options.faults.fail_traffic)
+        };
+        assert_eq!(of("1"), (false, None));
+        assert_eq!(of("2"), (true, Some(500)));
     }
 
     #[test]

@@ -10,11 +10,14 @@
 //! | `/headers` | the request's method, target, version and fields as JSON |
 //! | `/trailers` | a body with the trailer `X-Checksum` |
 //! | `/status?code=N` | status N |
+//! | `/warm` | an app that is cold serves from then on |
 //! | `/ws` | a WebSocket that sends each message back after its version |
 //!
-//! Every answer names version, generation and process in its fields, and in `X-App-Seconds` the time from the
-//! request's head to the answer's.
+//! Every answer names version, generation, instance and process in its fields, in `X-App-Seconds` the time from the
+//! request's head to the answer's, and in `X-Served` the how-manieth request of its process it was, probes included.
 
+use std::cell::Cell;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -41,7 +44,15 @@ pub(super) struct Routes {
     generation: u64,
     probe_status: Option<StatusCode>,
     fail_traffic: Option<StatusCode>,
+    fail_file: Option<PathBuf>,
+    /// Whether /warm was asked for; always where that does not matter.
+    warm: Cell<bool>,
+    warm_status: StatusCode,
     hangs_from: Option<Instant>,
+    closes_from: Option<Instant>,
+    instance: u32,
+    /// How many requests have come.
+    served: Cell<u64>,
 }
 
 /// A body of numbered lines, one every so often.
@@ -55,23 +66,32 @@ struct Lines {
 // === impl Routes ===
 
 impl Routes {
-    pub(super) fn new(options: &Options, hang_after: Option<Duration>) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         let status =
             |code: u16| StatusCode::from_u16(code).expect("the option's range was checked");
+        let faults = &options.faults;
         Self {
             version: HeaderValue::from_str(&options.version)
                 .unwrap_or(HeaderValue::from_static("unprintable")),
             version_text: options.version.clone(),
             generation: options.generation,
             probe_status: options.probe_status.map(status),
-            fail_traffic: options.fail_traffic.map(status),
-            hangs_from: hang_after.map(|delay| Instant::now() + delay),
+            fail_traffic: faults.fail_traffic.map(status),
+            fail_file: faults.fail_file.clone(),
+            warm: Cell::new(!faults.cold),
+            warm_status: status(faults.warm_status),
+            hangs_from: faults.hangs_from(),
+            closes_from: faults.closes_from(),
+            instance: options.instance,
+            served: Cell::new(0),
         }
     }
 
     /// Answers one request, unless the app hangs.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let began = Instant::now();
+        let number = self.served.get() + 1;
+        self.served.set(number);
         if self.hangs_from.is_some_and(|from| began >= from) {
             std::future::pending::<()>().await;
         }
@@ -83,21 +103,31 @@ impl Routes {
         let headers = answer.headers_mut();
         headers.insert("x-version", self.version.clone());
         headers.insert("x-generation", self.generation.into());
+        headers.insert("x-instance", self.instance.into());
         headers.insert("x-pid", std::process::id().into());
+        headers.insert("x-served", number.into());
         headers.insert(
             "x-app-seconds",
             HeaderValue::from_str(&seconds).expect("digits and a point are a field value"),
         );
+        if self.closes_from.is_some_and(|from| Instant::now() >= from) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         answer
     }
 
     fn fault(&self, request: &Request<Incoming>) -> Option<StatusCode> {
         let agent = request.headers().get(header::USER_AGENT);
         if agent.is_some_and(|agent| agent == "hitless-probe") {
-            self.probe_status
-        } else {
-            self.fail_traffic
+            return self.probe_status;
         }
+        if self.fail_file.as_ref().is_some_and(|file| file.exists()) {
+            return Some(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        if !self.warm.get() && request.uri().path() != "/warm" {
+            return Some(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        self.fail_traffic
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -110,6 +140,10 @@ impl Routes {
             "/headers" => headers(&request),
             "/trailers" => trailers(),
             "/status" => status(&request),
+            "/warm" => {
+                self.warm.set(true);
+                with_status(self.warm_status, text("warm\n".into()))
+            }
             "/ws" => websocket::accept(request, self.version_text.clone()),
             path => with_status(StatusCode::NOT_FOUND, text(format!("nothing at {path}\n"))),
         }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::Outcomes;
 use crate::generation::Address;
 
-/// One generation's instances and orders.
+/// One generation's instances, orders and outcomes.
 #[derive(Debug)]
 pub struct Backend {
+    /// How its requests end.
+    pub outcomes: Outcomes,
     instances: ArcSwap<Vec<Instance>>,
     orders: watch::Sender<Orders>,
 }
@@ -36,12 +39,20 @@ pub struct Orders {
     pub closes: u32,
     /// How often streams were broken off.
     pub breaks: u32,
+    /// How often it was failed over: a safe request without an answer head is broken off, to be sent to the live one.
+    pub recalls: u32,
 }
 
 impl Backend {
-    /// A generation whose instances listen there.
-    pub fn new(instances: Vec<Instance>) -> Self {
+    /// A generation whose instances listen there, for so many workers. `alarm` is called on a worker's thread at each
+    /// bad answer and each refused connection; it must neither block nor be slow.
+    pub fn new(
+        instances: Vec<Instance>,
+        workers: usize,
+        alarm: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         Self {
+            outcomes: Outcomes::new(workers, alarm),
             instances: ArcSwap::from_pointee(instances),
             orders: watch::Sender::new(Orders::default()),
         }

@@ -1,13 +1,25 @@
 """The Tornado app that the tests reload: the same paths as the built-in app (src/demo/routes.rs).
 
-A deploy is a change of the files beside it: VERSION names the version, BOOT the seconds it takes to start, and
-PROBE_STATUS, if there, what hitless's probes are answered with. No signal handling, as is usual with Tornado.
+A deploy is a change of the files beside it: VERSION names the version, BOOT the seconds it takes to start, and FAULTS
+what is wrong with it, a name and a value a line. No signal handling, as is usual with Tornado.
+
+    probe_status N      hitless's probes are answered with N
+    fail_traffic N      everything else is
+    fail_file PATH      everything but probes is answered with 500 while this file exists
+    exit_after S        it exits with status 1 S seconds after it listens
+    kill_after S        it ends by SIGKILL then
+    segfault_after S    it ends by SIGSEGV then
+    hang_after S        it answers nothing any more from then on
+    lock PATH           it holds a lock on this file; where another one does, it says "two at once" and exits
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import pathlib
+import signal
+import sys
 import time
 import zlib
 
@@ -30,10 +42,54 @@ def setting(name, default):
 
 
 VERSION = setting("VERSION", "1")
-PROBE_STATUS = int(setting("PROBE_STATUS", "0"))
+FAULTS = dict(line.split(maxsplit=1) for line in setting("FAULTS", "").splitlines())
+PROBE_STATUS = int(FAULTS.get("probe_status", "0"))
+FAIL_TRAFFIC = int(FAULTS.get("fail_traffic", "0"))
+FAIL_FILE = pathlib.Path(FAULTS.get("fail_file", "/nowhere/at/all"))
+HANGS = asyncio.Event()
+
+
+def take_lock(path):
+    file = open(path, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("two at once")
+    return file
+
+
+LOCK = take_lock(FAULTS["lock"]) if "lock" in FAULTS else None
+
+
+def plan_faults():
+    loop = asyncio.get_running_loop()
+
+    def plan(name, deed, *arguments):
+        if name in FAULTS:
+            loop.call_later(float(FAULTS[name]), deed, *arguments)
+
+    plan("exit_after", os._exit, 1)
+    plan("kill_after", os.kill, os.getpid(), signal.SIGKILL)
+    plan("segfault_after", os.kill, os.getpid(), signal.SIGSEGV)
+    plan("hang_after", HANGS.set)
 
 
 class Handler(tornado.web.RequestHandler):
+    async def prepare(self):
+        await self.hang()
+        if status := self.fault():
+            self.set_status(status)
+            self.finish(f"{status}, as told\n")
+
+    async def hang(self):
+        if HANGS.is_set():
+            await asyncio.Event().wait()
+
+    def fault(self):
+        if self.request.headers.get("User-Agent") == "hitless-probe":
+            return PROBE_STATUS
+        return 500 if FAIL_FILE.exists() else FAIL_TRAFFIC
+
     def set_default_headers(self):
         self.set_header("X-Version", VERSION)
         self.set_header("X-Generation", os.environ.get("HITLESS_GENERATION", "0"))
@@ -52,8 +108,6 @@ class Handler(tornado.web.RequestHandler):
 
 class Hello(Handler):
     def get(self):
-        if PROBE_STATUS and self.request.headers.get("User-Agent") == "hitless-probe":
-            self.set_status(PROBE_STATUS)
         self.greet()
 
 
@@ -65,14 +119,17 @@ class Slow(Handler):
 
 @tornado.web.stream_request_body
 class Upload(Handler):
-    def prepare(self):
+    async def prepare(self):
         self.length, self.crc32 = 0, 0
+        await self.hang()
 
     def data_received(self, chunk):
         self.length += len(chunk)
         self.crc32 = zlib.crc32(chunk, self.crc32)
 
     def post(self):
+        # Only now, for whoever sends a body reads no answer before its end.
+        self.set_status(self.fault() or 200)
         self.write({"length": self.length, "crc32": f"{self.crc32:08x}"})
 
 
@@ -127,6 +184,10 @@ class Echo(tornado.websocket.WebSocketHandler):
         self.set_header("X-Version", VERSION)
         self.set_header("X-Generation", os.environ.get("HITLESS_GENERATION", "0"))
 
+    async def prepare(self):
+        if HANGS.is_set():
+            await asyncio.Event().wait()
+
     def on_message(self, message):
         if isinstance(message, bytes):
             self.write_message(message, binary=True)
@@ -149,6 +210,7 @@ ROUTES = [
 async def serve(sockets):
     app = tornado.web.Application(ROUTES, log_function=lambda handler: None)
     tornado.httpserver.HTTPServer(app).add_sockets(sockets)
+    plan_faults()
     await asyncio.Event().wait()
 
 

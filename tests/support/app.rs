@@ -20,6 +20,8 @@ pub struct App {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Demo,
+    /// The built-in app, each version in a folder of its own.
+    Releases,
     Tornado,
     Other,
 }
@@ -44,8 +46,29 @@ pub enum Fault {
     ListensElsewhere,
     /// It answers hitless's probes with this status.
     ProbeStatus(u16),
+    /// It answers everything but hitless's probes with this status.
+    FailsTraffic(u16),
+    /// The same with 500, while this file exists.
+    FailsWhile(PathBuf),
+    /// It ends in this way, this long after it listens.
+    Ends(End, Duration),
+    /// It answers nothing any more, this long after it listens.
+    Hangs(Duration),
+    /// It cannot run twice: it holds a lock on this file, and ends with `two at once` where another one does.
+    Locks(PathBuf),
     /// Options of the built-in app, for what only that one can do.
     Options(Vec<String>),
+}
+
+/// How a version ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With status 1.
+    Exits,
+    /// By SIGKILL.
+    IsKilled,
+    /// By SIGSEGV.
+    Segfaults,
 }
 
 /// The Python of the tests, with Tornado.
@@ -75,6 +98,19 @@ impl App {
         let program = program::hitless().display().to_string();
         let command = [program.as_str(), "demo-app", "--options", options.as_str()];
         Self::with_kind(Kind::Demo, folder, &command).deployed(&Release::good(1))
+    }
+
+    /// The built-in app at version 1, each version in a folder of its own and `current` a link to the newest: it is to
+    /// be run in [`App::current`].
+    pub fn releases() -> Self {
+        let program = program::hitless().display().to_string();
+        let command = [program.as_str(), "demo-app", "--options", "options"];
+        Self::with_kind(Kind::Releases, temporary_folder(), &command).deployed(&Release::good(1))
+    }
+
+    /// The link to the newest version's folder.
+    pub fn current(&self) -> PathBuf {
+        self.folder().join("current")
     }
 
     /// The Tornado app at version 1.
@@ -144,23 +180,34 @@ impl App {
         match self.kind {
             Kind::Demo => self.put("options", &release.options().join("\n")),
             Kind::Tornado => self.deploy_tornado(release),
+            Kind::Releases => self.deploy_folder(release),
             Kind::Other => panic!("this app has only one version"),
         }
     }
 
+    fn deploy_folder(&self, release: &Release) {
+        let name = release.version.to_string();
+        let folder = self.folder().join(&name);
+        fs::create_dir(&folder).expect("each version is deployed once");
+        fs::write(folder.join("options"), release.options().join("\n"))
+            .expect("the folder can be written to");
+        let new = self.folder().join("current.new");
+        std::os::unix::fs::symlink(&name, &new).expect("the folder can be written to");
+        fs::rename(&new, self.current()).expect("the folder can be written to");
+    }
+
     fn deploy_tornado(&self, release: &Release) {
-        let (script, probe_status) = match &release.fault {
-            Fault::None => ("tornado_app.py", 0),
-            Fault::DiesAtStart => ("syntax_error.py", 0),
-            Fault::NeverListens => ("never_listens.py", 0),
-            Fault::ListensElsewhere => ("listens_elsewhere.py", 0),
-            Fault::ProbeStatus(status) => ("tornado_app.py", *status),
+        let script = match &release.fault {
+            Fault::DiesAtStart => "syntax_error.py",
+            Fault::NeverListens => "never_listens.py",
+            Fault::ListensElsewhere => "listens_elsewhere.py",
             Fault::Options(options) => panic!("only the built-in app knows {options:?}"),
+            _ => "tornado_app.py",
         };
         let text = fs::read_to_string(source(script)).expect("the apps lie beside the tests");
         self.put("VERSION", &release.version.to_string());
         self.put("BOOT", &release.boot.as_secs_f64().to_string());
-        self.put("PROBE_STATUS", &probe_status.to_string());
+        self.put("FAULTS", &release.fault.tornado_line());
         self.put("app.py", &text);
     }
 
@@ -215,9 +262,49 @@ impl Release {
             Fault::NeverListens => options.push("--never-listen".to_owned()),
             Fault::ListensElsewhere => options.push("--listen-elsewhere".to_owned()),
             Fault::ProbeStatus(status) => options.push(format!("--probe-status={status}")),
+            Fault::FailsTraffic(status) => options.push(format!("--fail-traffic={status}")),
+            Fault::FailsWhile(file) => options.push(format!("--fail-file={}", file.display())),
+            Fault::Ends(end, after) => {
+                options.push(format!("--{}-after={}ms", end.word(), after.as_millis()));
+            }
+            Fault::Hangs(after) => options.push(format!("--hang-after={}ms", after.as_millis())),
+            Fault::Locks(file) => options.push(format!("--lock={}", file.display())),
             Fault::Options(further) => options.extend(further.iter().cloned()),
         }
         options
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// The line that the Tornado app reads; empty for those that are another script.
+    fn tornado_line(&self) -> String {
+        match self {
+            Self::ProbeStatus(status) => format!("probe_status {status}"),
+            Self::FailsTraffic(status) => format!("fail_traffic {status}"),
+            Self::FailsWhile(file) => format!("fail_file {}", file.display()),
+            Self::Ends(end, after) => format!("{}_after {}", end.word(), after.as_secs_f64()),
+            Self::Hangs(after) => format!("hang_after {}", after.as_secs_f64()),
+            Self::Locks(file) => format!("lock {}", file.display()),
+            Self::None
+            | Self::DiesAtStart
+            | Self::NeverListens
+            | Self::ListensElsewhere
+            | Self::Options(_) => String::new(),
+        }
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Exits => "exit",
+            Self::IsKilled => "kill",
+            Self::Segfaults => "segfault",
+        }
     }
 }
 

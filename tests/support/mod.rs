@@ -19,6 +19,7 @@
 
 pub mod app;
 pub mod client;
+pub mod clock;
 pub mod load;
 pub mod metrics;
 pub mod processes;

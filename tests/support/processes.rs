@@ -12,6 +12,9 @@ use tokio::time::Instant;
 /// The variable that carries the mark. hitless hands it on, for its name does not begin with `HITLESS_`.
 pub const MARK: &str = "TEST_WORLD";
 
+/// Ticks a second in `/proc`, whatever the kernel's own clock does.
+const USER_HZ: f64 = 100.0;
+
 /// A process of a world.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -75,6 +78,24 @@ pub fn send(pid: i32, signal: Signal) {
             Err(error) => panic!("signal {signal:?} to {pid:?}: {error}"),
         }
     }
+}
+
+/// The time that a process has computed, in itself and in the kernel, since it was started.
+///
+/// # Panics
+///
+/// If it is gone.
+pub fn computed(pid: i32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    // The name, in brackets, may have spaces; utime and stime are the 14th and 15th field (proc_pid_stat(5)).
+    let (_, fields) = text.rsplit_once(')').expect("the name is in brackets");
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().expect("a number of ticks"))
+        .sum();
+    Duration::from_secs_f64(ticks as f64 / USER_HZ)
 }
 
 fn has_mark(pid: i32, mark: &str) -> bool {

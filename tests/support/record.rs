@@ -61,7 +61,7 @@ struct Window {
 pub struct Record {
     began: Instant,
     exchanges: Vec<Exchange>,
-    closed: Vec<String>,
+    closed: Vec<(Kind, String)>,
     farewells: usize,
     windows: Vec<Window>,
 }
@@ -95,9 +95,8 @@ impl Record {
     /// The server closed a connection that a client would have gone on using.
     pub fn push_closed(&mut self, kind: Kind, connection: u64, how: &str) {
         let at = self.began.elapsed();
-        self.closed.push(format!(
-            "{kind:?} connection {connection} at {at:.3?}: {how}"
-        ));
+        let line = format!("{kind:?} connection {connection} at {at:.3?}: {how}");
+        self.closed.push((kind, line));
     }
 
     /// The server asked a WebSocket to go, as it may: streams of old generations are bounded.
@@ -218,7 +217,7 @@ impl Record {
             self.closed.is_empty(),
             "{} client connections were closed by the server:\n{}\n{self}",
             self.closed.len(),
-            shown(self.closed.iter())
+            shown(self.closed.iter().map(|(_, line)| line))
         );
         self.expect_order();
     }
@@ -234,6 +233,89 @@ impl Record {
             failed.len(),
             self.len(),
             shown(lines)
+        );
+    }
+
+    /// Fails if an exchange of another kind than these failed, or more than `most` of these did.
+    #[track_caller]
+    pub fn expect_failed_only(&self, kinds: &[Kind], most: usize) {
+        let failed = self.failed();
+        let lines = failed.iter().map(|exchange| self.line(exchange));
+        let others = failed
+            .iter()
+            .filter(|exchange| !kinds.contains(&exchange.kind))
+            .count();
+        assert!(
+            others == 0 && failed.len() <= most,
+            "at most {most} of {kinds:?} may have failed, but:\n{}\n{self}",
+            shown(lines)
+        );
+    }
+
+    /// Fails unless each failed exchange got a 502 that hitless explains, or a connection that was broken off.
+    #[track_caller]
+    pub fn expect_losses_told(&self) {
+        let silent = |exchange: &&&Exchange| {
+            let what = exchange.outcome.as_ref().err();
+            what.is_some_and(|what| {
+                let told = what.starts_with("502") && what.contains("hitless; error=");
+                let broken = exchange.answered.is_none();
+                !told && !broken
+            })
+        };
+        let failed = self.failed();
+        let wrong: Vec<_> = failed.iter().filter(silent).collect();
+        let lines = wrong.iter().map(|exchange| self.line(exchange));
+        assert!(
+            wrong.is_empty(),
+            "neither told nor broken off:\n{}\n{self}",
+            shown(lines)
+        );
+    }
+
+    /// Fails if a version answered what was sent after this time.
+    #[track_caller]
+    pub fn expect_no_answer_of(&self, version: u64, after: Instant) {
+        let wrong: Vec<_> = self
+            .exchanges
+            .iter()
+            .filter(|exchange| exchange.version == Some(version) && exchange.sent > after)
+            .collect();
+        let lines = wrong.iter().map(|exchange| self.line(exchange));
+        assert!(
+            wrong.is_empty(),
+            "answered by version {version} after {:.3?}:\n{}\n{self}",
+            after - self.began,
+            shown(lines)
+        );
+    }
+
+    /// Fails if anything that was sent after this time failed.
+    #[track_caller]
+    pub fn expect_none_failed_after(&self, after: Instant) {
+        let failed = self.failed();
+        let wrong: Vec<_> = failed
+            .iter()
+            .filter(|exchange| exchange.sent > after)
+            .collect();
+        let lines = wrong.iter().map(|exchange| self.line(exchange));
+        assert!(
+            wrong.is_empty(),
+            "failed after {:.3?}:\n{}\n{self}",
+            after - self.began,
+            shown(lines)
+        );
+    }
+
+    /// Fails if the server closed a connection of this kind.
+    #[track_caller]
+    pub fn expect_none_closed(&self, kind: Kind) {
+        let closed = self.closed.iter().filter(|(of, _)| *of == kind);
+        let lines: Vec<_> = closed.map(|(_, line)| line).collect();
+        assert!(
+            lines.is_empty(),
+            "client connections were closed by the server:\n{}\n{self}",
+            shown(lines.iter())
         );
     }
 

@@ -50,6 +50,77 @@ impl Status {
         })
     }
 
+    /// How well the live generation stands: proven, probation, stand_in or bad.
+    pub fn standing(&self, app: &str) -> Option<&str> {
+        self.app(app)["standing"].as_str()
+    }
+
+    /// The generation that is ready to take over.
+    pub fn standby(&self, app: &str) -> Option<u64> {
+        self.app(app)["probation"]["standby"].as_u64()
+    }
+
+    /// Why a probation is undecided, or why what was seen takes nothing back.
+    pub fn remark(&self, app: &str) -> Option<&str> {
+        self.app(app)["probation"]["remark"].as_str()
+    }
+
+    /// How often a version that had gone live was taken back.
+    #[track_caller]
+    pub fn failovers(&self, app: &str) -> u64 {
+        self.count(app, "failovers")
+    }
+
+    /// How often the app was started again because it had died.
+    #[track_caller]
+    pub fn restarts(&self, app: &str) -> u64 {
+        self.count(app, "restarts")
+    }
+
+    /// A field of the last failover as text; for its output, the lines joined.
+    pub fn last_failover(&self, app: &str, field: &str) -> String {
+        match &self.app(app)["last_failover"][field] {
+            Value::String(text) => text.clone(),
+            Value::Array(lines) => {
+                let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
+                lines.join("\n")
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// The process ids of the live generation.
+    pub fn live_pids(&self, app: &str) -> Vec<i32> {
+        let live = self.live(app);
+        let generations = self.app(app)["generations"].as_array();
+        let live = generations
+            .and_then(|all| all.iter().find(|one| one["generation"].as_u64() == live))
+            .and_then(|one| one["pids"].as_array());
+        let pids = live.into_iter().flatten().filter_map(Value::as_i64);
+        pids.filter_map(|pid| pid.try_into().ok()).collect()
+    }
+
+    /// The only process id of the live generation.
+    #[track_caller]
+    pub fn live_pid(&self, app: &str) -> i32 {
+        match self.live_pids(app)[..] {
+            [pid] => pid,
+            ref pids => panic!("{pids:?} are not one process: {self}"),
+        }
+    }
+
+    /// How many generations there are, whatever they do.
+    pub fn generations(&self, app: &str) -> usize {
+        let generations = self.app(app)["generations"].as_array();
+        generations.map_or(0, Vec::len)
+    }
+
+    #[track_caller]
+    fn count(&self, app: &str, name: &str) -> u64 {
+        let count = self.app(app)[name].as_u64();
+        count.unwrap_or_else(|| panic!("no count {name:?} of app {app:?} in {self}"))
+    }
+
     #[track_caller]
     fn flag(&self, app: &str, name: &str) -> bool {
         let flag = self.app(app)[name].as_bool();

@@ -267,6 +267,31 @@ impl Hitless {
         status.live(APP).expect("it was just seen")
     }
 
+    /// Waits until the previous generation is drained and ready to take over.
+    pub async fn has_standby(&mut self) -> Status {
+        let what = "the previous generation stands by";
+        let wanted = |status: &Status| status.standby(APP).is_some();
+        self.wait_for(what, SOON, wanted).await
+    }
+
+    /// Waits until so many requests are held: the gauge is the only sign of a request that waits.
+    pub async fn holds(&self, count: usize) {
+        let deadline = Instant::now() + SOON;
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            let metrics = self.metrics().await;
+            let held = metrics.sum("hitless_held_requests", &[("app", APP)]);
+            if held == count as f64 {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{held} held, not {count}, all the time"
+            );
+        }
+    }
+
     /// What it says of itself.
     pub async fn status(&self) -> Status {
         let asked = self.try_status().await;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -13,7 +14,9 @@ use tokio::net::UnixStream;
 
 use super::problem::Problem;
 use crate::control_plane::apps::Status;
+use crate::control_plane::driver::ReloadOptions;
 use crate::control_plane::progress::Progress;
+use crate::units;
 
 /// One running hitless, by its control socket.
 #[derive(Clone, Debug)]
@@ -64,14 +67,7 @@ impl Client {
     ///
     /// See [`Error`].
     pub async fn status(&self) -> Result<Status, Error> {
-        let answer = self.ask(Method::GET, "/v1/status").await?;
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(broken)?
-            .to_bytes();
-        serde_json::from_slice(&body).map_err(broken)
+        read_status(self.ask(Method::GET, "/v1/status").await?).await
     }
 
     /// Asks for a reload of one app or of all. To stop listening does not stop the reload.
@@ -79,12 +75,53 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub async fn reload(&self, app: Option<&str>) -> Result<Lines, Error> {
-        let path = app.map_or_else(
-            || "/v1/reload".to_owned(),
-            |app| format!("/v1/apps/{app}/reload"),
-        );
-        let answer = self.ask(Method::POST, &path).await?;
+    pub async fn reload(&self, app: Option<&str>, options: ReloadOptions) -> Result<Lines, Error> {
+        let mut query = Vec::new();
+        if let Some(probation) = options.probation {
+            query.push(format!("probation={}", units::show_duration(probation)));
+        }
+        if options.through_probation {
+            query.push("through_probation".to_owned());
+        }
+        self.lines(&path(app, "reload", &query)).await
+    }
+
+    /// Asks one app or all to undo the newest reload.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn rollback(&self, app: Option<&str>) -> Result<Lines, Error> {
+        self.lines(&path(app, "rollback", &[])).await
+    }
+
+    /// Asks one app or all to hold requests, for so long or until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn pause(
+        &self,
+        app: Option<&str>,
+        lasting: Option<Duration>,
+    ) -> Result<Status, Error> {
+        let query = lasting.map(|lasting| format!("for={}", units::show_duration(lasting)));
+        let path = path(app, "pause", query.as_slice());
+        read_status(self.ask(Method::POST, &path).await?).await
+    }
+
+    /// Asks one app or all to let requests go on.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn resume(&self, app: Option<&str>) -> Result<Status, Error> {
+        let path = path(app, "resume", &[]);
+        read_status(self.ask(Method::POST, &path).await?).await
+    }
+
+    async fn lines(&self, path: &str) -> Result<Lines, Error> {
+        let answer = self.ask(Method::POST, path).await?;
         Ok(Lines {
             body: answer.into_body(),
             buffer: Vec::new(),
@@ -155,6 +192,22 @@ impl Lines {
             }
         }
     }
+}
+
+fn path(app: Option<&str>, wish: &str, query: &[String]) -> String {
+    let path = app.map_or_else(
+        || format!("/v1/{wish}"),
+        |app| format!("/v1/apps/{app}/{wish}"),
+    );
+    match query {
+        [] => path,
+        _ => format!("{path}?{}", query.join("&")),
+    }
+}
+
+async fn read_status(answer: Response<Incoming>) -> Result<Status, Error> {
+    let body = answer.into_body().collect().await.map_err(broken)?;
+    serde_json::from_slice(&body.to_bytes()).map_err(broken)
 }
 
 fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

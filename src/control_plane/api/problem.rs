@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
+use crate::control_plane::apps::Error;
 
 /// One problem; `detail` says what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn not_found(path: &str) -> Self {
-        let known = "GET /v1/status, POST /v1/reload, POST /v1/apps/{app}/reload";
+        let known = "GET /v1/status, and POST /v1/apps/{app}/ or /v1/ with reload, rollback, pause or resume";
         Self::new(
             StatusCode::NOT_FOUND,
             "No such resource",
@@ -36,9 +37,8 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "Unknown app", detail.to_owned())
     }
 
-    pub(super) fn unknown_option(query: &str) -> Self {
-        let detail = format!("a reload takes no options here, and ?{query} was given");
-        Self::new(StatusCode::BAD_REQUEST, "Unknown option", detail)
+    pub(super) fn bad_option(detail: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Bad option", detail.to_owned())
     }
 
     pub(super) fn configuration(detail: &str) -> Self {
@@ -71,5 +71,14 @@ impl Problem {
         answer
             .body(Full::from(body).boxed())
             .expect("the parts are valid")
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownApp { .. } => Self::unknown_app(&error.to_string()),
+            Error::Configuration(_) => Self::configuration(&error.to_string()),
+        }
     }
 }

@@ -7,17 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::{Config, StreamPolicy};
+use crate::control_plane::backoff::Backoff;
 use crate::control_plane::supervisor::Timer;
 use crate::generation::GenerationId;
 
-/// The first pause before an app that died is started again.
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-/// Each pause is that much longer than the one before it.
-const BACKOFF_FACTOR: f64 = 1.5;
-/// No pause is longer.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// After that time of service the pauses begin anew.
-pub(super) const GOOD_SERVICE: Duration = Duration::from_secs(60);
 /// Longer than any app lives, and no overflow.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// What SIGKILL does not end within this time is abandoned.
@@ -32,14 +25,19 @@ pub(super) enum Deadline {
     Core(Timer),
     /// The leases that hold a generation's SIGTERM back have had their time.
     Signal(GenerationId),
+    /// What is counted is to be looked at.
+    Look,
+    /// A pause that was asked for is over.
+    PauseEnd,
+    /// The exit that may explain a failover has had its time.
+    Explanation,
 }
 
 /// The deadlines of one app.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     due: BTreeMap<Deadline, Instant>,
-    /// How many pauses there were since the last good service.
-    pauses: i32,
+    backoff: Backoff,
     /// The end of a shutdown.
     limit: Option<Instant>,
 }
@@ -47,10 +45,9 @@ pub(super) struct Clock {
 impl Clock {
     /// Arms a timer of the core, as long as the configuration says.
     pub(super) fn arm(&mut self, timer: Timer, config: &Config) {
-        let now = Instant::now();
         let after = match timer {
-            Timer::Backoff => self.pause(),
-            Timer::Probation(_) => Duration::ZERO,
+            Timer::Backoff => self.backoff.pause(),
+            Timer::Probation(_) => config.probation,
             Timer::Start(_) => config.start_timeout,
             Timer::Drain(_) => config.drain_timeout,
             Timer::Stream(_) => match config.streams {
@@ -62,8 +59,35 @@ impl Clock {
             Timer::Stop(_) => config.stop_timeout,
             Timer::Reap(_) => REAP_TIMEOUT,
         };
+        self.arm_for(timer, after);
+    }
+
+    /// Arms a timer of the core for so long.
+    pub(super) fn arm_for(&mut self, timer: Timer, after: Duration) {
+        let at = self.limited(timer, Instant::now() + after);
+        self.due.insert(Deadline::Core(timer), at);
+    }
+
+    /// Arms one of the driver's own.
+    pub(super) fn set(&mut self, deadline: Deadline, after: Duration) {
+        self.due.insert(deadline, Instant::now() + after);
+    }
+
+    /// Arms one of the driver's own unless it is armed.
+    pub(super) fn set_once(&mut self, deadline: Deadline, after: Duration) {
         self.due
-            .insert(Deadline::Core(timer), self.limited(timer, now + after));
+            .entry(deadline)
+            .or_insert_with(|| Instant::now() + after);
+    }
+
+    pub(super) fn clear(&mut self, deadline: Deadline) {
+        self.due.remove(&deadline);
+    }
+
+    /// How long it is until then.
+    pub(super) fn left(&self, deadline: Deadline) -> Option<Duration> {
+        let at = self.due.get(&deadline)?;
+        Some(at.saturating_duration_since(Instant::now()))
     }
 
     /// Holds the signal to a generation back, at most until then.
@@ -93,6 +117,7 @@ impl Clock {
             .map(|(deadline, at)| match *deadline {
                 Deadline::Core(timer) => (*deadline, self.limited(timer, *at)),
                 Deadline::Signal(_) => (*deadline, (*at).min(before_stop(end))),
+                Deadline::Look | Deadline::PauseEnd | Deadline::Explanation => (*deadline, *at),
             })
             .collect();
         self.due.extend(limited);
@@ -127,18 +152,7 @@ impl Clock {
 
     /// The app has served well: the next pause is the first again.
     pub(super) fn reset_backoff(&mut self) {
-        self.pauses = 0;
-    }
-
-    fn pause(&mut self) -> Duration {
-        let pause = BACKOFF_FIRST
-            .mul_f64(BACKOFF_FACTOR.powi(self.pauses))
-            .min(BACKOFF_MAX);
-        // Beyond the longest pause there is nothing to count.
-        if pause < BACKOFF_MAX {
-            self.pauses += 1;
-        }
-        pause
+        self.backoff.reset();
     }
 }
 
@@ -152,16 +166,6 @@ mod tests {
 
     fn id(number: u64) -> GenerationId {
         GenerationId::from(number)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pauses_grow_by_half_up_to_thirty_seconds_and_begin_anew_after_good_service() {
-        let mut clock = Clock::default();
-        let pauses: Vec<_> = (0..14).map(|_| clock.pause().as_millis()).collect();
-        assert_eq!(pauses[..4], [200, 300, 450, 675]);
-        assert_eq!(pauses[13], 30_000);
-        clock.reset_backoff();
-        assert_eq!(clock.pause().as_millis(), 200);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::judging;
 use crate::control_plane::supervisor::{Overlap, Rules};
 
 /// The durations and bounds of an app's generations: `[app.NAME.drain]` of the file and `ready.start_timeout`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// How long a candidate may take until it is ready. Past it, it has failed.
     pub start_timeout: Duration,
@@ -27,6 +28,26 @@ pub struct Config {
     pub lease_timeout: Duration,
     /// How many generations may be stopping when another one is started, at least 1. Past it, the start waits.
     pub stopping_max: usize,
+    /// Whether an old and a new generation may run at the same time.
+    pub overlap: Overlap,
+    /// What is done when there is too little memory for a candidate beside what runs.
+    pub overlap_memory: MemoryPolicy,
+    /// How long a new live generation can still be sent back. Zero: never, and no standby is kept.
+    pub probation: Duration,
+    /// What counts as bad meanwhile.
+    pub judging: judging::Config,
+}
+
+/// What is done when a candidate may not fit into memory beside what runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryPolicy {
+    /// It is started all the same, and the log says so.
+    #[default]
+    Warn,
+    /// The standby is stopped first.
+    StopStandby,
+    /// It is not started: the reload has failed.
+    Refuse,
 }
 
 /// How streams end when their generation is retired.
@@ -53,6 +74,10 @@ impl Default for Config {
             stop_timeout: Duration::from_secs(10),
             lease_timeout: Duration::from_secs(60),
             stopping_max: 4,
+            overlap: Overlap::Full,
+            overlap_memory: MemoryPolicy::default(),
+            probation: Duration::from_secs(30),
+            judging: judging::Config::default(),
         }
     }
 }
@@ -61,9 +86,8 @@ impl Config {
     /// What of it the core needs to know.
     pub(super) fn rules(&self) -> Rules {
         Rules {
-            overlap: Overlap::Full,
-            // Going back by itself is not wired up yet: a swapped-out generation is stopped after its drain.
-            probation: false,
+            overlap: self.overlap,
+            probation: !self.probation.is_zero(),
             retiring_max: self.retiring_max,
             stopping_max: self.stopping_max,
         }

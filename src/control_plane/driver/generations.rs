@@ -1,18 +1,19 @@
-//! What the driver knows of each generation beside its place in the core: its process, its record, its time.
+//! What the driver knows of each generation beside its place in the core: its processes, its record, its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::control_plane::process::{self, Output, Recipe};
+use super::judging::History;
+use crate::control_plane::instances::Instances;
+use crate::control_plane::process::{Output, Recipe};
 use crate::control_plane::readiness::Probe;
 use crate::control_plane::status::{GenerationState, GenerationStatus};
 use crate::control_plane::supervisor::{State, Supervisor, Version};
-use crate::generation::{Address, GenerationId};
-use crate::live::{self, Backend, Instance};
+use crate::generation::GenerationId;
+use crate::live::{self, Backend};
 
 /// Every generation that the core knows, and the records of their versions.
 #[derive(Debug, Default)]
@@ -26,12 +27,14 @@ pub(super) struct Generations {
 pub(super) struct Running {
     asked: Instant,
     since: SystemTime,
-    instance: Option<Arc<process::Instance>>,
-    /// Asks it until it is ready.
-    probing: Option<AbortHandle>,
-    probe: Option<Probe>,
+    instances: Option<Instances>,
+    /// The latest answer of each instance's check.
+    probes: HashMap<u32, Probe>,
     /// How the data plane knows it, once it was ready.
     published: Option<Arc<live::Generation<Backend>>>,
+    /// How long it is on probation, once it was ready.
+    pub(super) probation: Duration,
+    pub(super) history: History,
     live_since: Option<Instant>,
     retired_at: Option<Instant>,
     stopping_at: Option<Instant>,
@@ -42,10 +45,11 @@ impl Running {
         Self {
             asked: Instant::now(),
             since: SystemTime::now(),
-            instance: None,
-            probing: None,
-            probe: None,
+            instances: None,
+            probes: HashMap::new(),
             published: None,
+            probation: Duration::ZERO,
+            history: History::default(),
             live_since: None,
             retired_at: None,
             stopping_at: None,
@@ -58,42 +62,38 @@ impl Generations {
         self.running.insert(id, Running::new());
     }
 
-    pub(super) fn spawned(
-        &mut self,
-        id: GenerationId,
-        instance: Arc<process::Instance>,
-        recipe: Arc<Recipe>,
-    ) {
+    /// Its processes are on their way.
+    pub(super) fn begun(&mut self, id: GenerationId, instances: Instances) {
         if let Some(running) = self.running.get_mut(&id) {
-            running.instance = Some(instance);
+            running.instances = Some(instances);
+        }
+    }
+
+    /// Its processes run what this record says.
+    pub(super) fn spawned(&mut self, id: GenerationId, recipe: Arc<Recipe>) {
+        if self.running.contains_key(&id) {
             self.recipes.entry(Version(id)).or_insert(recipe);
         }
     }
 
-    pub(super) fn probing(&mut self, id: GenerationId, task: AbortHandle) {
-        if let Some(running) = self.running.get_mut(&id) {
-            running.probing = Some(task);
-        }
-    }
-
     /// Whether the answer differs from the one before.
-    pub(super) fn probed(&mut self, id: GenerationId, probe: &Probe) -> bool {
+    pub(super) fn probed(&mut self, id: GenerationId, instance: u32, probe: &Probe) -> bool {
         let Some(running) = self.running.get_mut(&id) else {
             return false;
         };
-        running.probe.replace(probe.clone()).as_ref() != Some(probe)
+        let before = running.probes.insert(instance, probe.clone());
+        before.as_ref() != Some(probe)
     }
 
     pub(super) fn ready(
         &mut self,
         id: GenerationId,
-        address: Address,
-        workers: usize,
-        nudge: impl Fn(GenerationId) + Send + Sync + 'static,
+        published: Arc<live::Generation<Backend>>,
+        probation: Duration,
     ) {
         if let Some(running) = self.running.get_mut(&id) {
-            let backend = Backend::new(vec![Instance { number: 1, address }]);
-            running.published = Some(Arc::new(live::Generation::new(id, backend, workers, nudge)));
+            running.published = Some(published);
+            running.probation = probation;
         }
     }
 
@@ -110,13 +110,9 @@ impl Generations {
         }
     }
 
-    /// Told to stop: nobody asks it for readiness any more.
     pub(super) fn stopping(&mut self, id: GenerationId) {
         if let Some(running) = self.running.get_mut(&id) {
             running.stopping_at.get_or_insert_with(Instant::now);
-            if let Some(probing) = running.probing.take() {
-                probing.abort();
-            }
         }
     }
 
@@ -132,8 +128,20 @@ impl Generations {
         });
     }
 
-    pub(super) fn instance(&self, id: GenerationId) -> Option<&Arc<process::Instance>> {
-        self.running.get(&id)?.instance.as_ref()
+    pub(super) fn get(&self, id: GenerationId) -> Option<&Running> {
+        self.running.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: GenerationId) -> Option<&mut Running> {
+        self.running.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GenerationId, &Running)> {
+        self.running.iter().map(|(id, running)| (*id, running))
+    }
+
+    pub(super) fn instances(&self, id: GenerationId) -> Option<&Instances> {
+        self.running.get(&id)?.instances.as_ref()
     }
 
     pub(super) fn published(&self, id: GenerationId) -> Option<&Arc<live::Generation<Backend>>> {
@@ -144,7 +152,7 @@ impl Generations {
         self.recipes.get(&version)
     }
 
-    /// Those that were retired and have not been told to stop, with their counts.
+    /// Those that were retired, with their counts.
     pub(super) fn draining(&self) -> Vec<(GenerationId, u32, u32)> {
         let draining = self
             .running
@@ -159,7 +167,7 @@ impl Generations {
     }
 
     pub(super) fn output(&self, id: GenerationId) -> Option<Arc<Output>> {
-        Some(Arc::clone(self.instance(id)?.output()))
+        self.instances(id)?.output()
     }
 
     pub(super) fn last_line(&self, id: GenerationId) -> Option<String> {
@@ -170,7 +178,19 @@ impl Generations {
     }
 
     pub(super) fn last_probe(&self, id: GenerationId) -> Option<String> {
-        Some(self.running.get(&id)?.probe.as_ref()?.to_string())
+        self.instances(id)?.last_probe()
+    }
+
+    /// The processes that run of all generations that are not on their way out.
+    pub(super) fn pids(&self, id: GenerationId) -> Vec<u32> {
+        let members = self.instances(id).map(Instances::list).unwrap_or_default();
+        members.iter().map(|member| member.pid).collect()
+    }
+
+    pub(super) fn is_retired(&self, id: GenerationId) -> bool {
+        self.running
+            .get(&id)
+            .is_some_and(|running| running.retired_at.is_some())
     }
 
     pub(super) fn is_stopping(&self, id: GenerationId) -> bool {
@@ -208,27 +228,38 @@ impl Generations {
     pub(super) fn status(&self, core: &Supervisor) -> Vec<GenerationStatus> {
         self.running
             .iter()
-            .filter_map(|(id, running)| Some(running.status(*id, core.state_of(*id)?)))
+            .filter_map(|(id, running)| Some(running.status(*id, core.state_of(*id)?, core)))
             .collect()
     }
 }
 
 impl Running {
-    fn status(&self, generation: GenerationId, state: State) -> GenerationStatus {
+    /// How the data plane knows it.
+    pub(super) fn published(&self) -> Option<&Arc<live::Generation<Backend>>> {
+        self.published.as_ref()
+    }
+
+    fn status(
+        &self,
+        generation: GenerationId,
+        state: State,
+        core: &Supervisor,
+    ) -> GenerationStatus {
         let published = self.published.as_ref();
+        let members = self
+            .instances
+            .as_ref()
+            .map(Instances::list)
+            .unwrap_or_default();
         GenerationStatus {
             generation,
+            version: core.version_of(generation).map(|version| version.0),
             state: word(state),
             since: self.since,
-            pids: self
-                .instance
+            pids: members.iter().map(|member| member.pid).collect(),
+            addresses: members
                 .iter()
-                .map(|instance| instance.pid())
-                .collect(),
-            addresses: self
-                .instance
-                .iter()
-                .map(|instance| instance.address().to_string())
+                .map(|member| member.address.clone())
                 .collect(),
             requests: published.map_or(0, |generation| generation.requests()),
             streams: published.map_or(0, |generation| generation.streams()),

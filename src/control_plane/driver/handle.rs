@@ -1,6 +1,7 @@
 //! What the outside may ask of a driver, and what it may look at.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -18,6 +19,17 @@ pub struct Handle {
     status: watch::Receiver<Arc<AppStatus>>,
 }
 
+/// What one reload is asked with beside who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadOptions {
+    /// How long the new generation can be sent back, instead of what the configuration says. Zero: never.
+    pub probation: Option<Duration>,
+    /// Whether the updates go on to the end of probation: the last one is then [`Progress::Settled`].
+    ///
+    /// [`Progress::Settled`]: crate::control_plane::progress::Progress::Settled
+    pub through_probation: bool,
+}
+
 /// What somebody or something outside asks.
 #[derive(Debug)]
 pub(crate) enum Asked {
@@ -25,8 +37,15 @@ pub(crate) enum Asked {
     Reload {
         source: TriggerSource,
         settings: Option<Box<Settings>>,
+        probation: Option<Duration>,
         watchers: Watchers,
     },
+    /// The newest reload is to be undone.
+    Rollback { watchers: Watchers },
+    /// Requests are to be held, for so long or until they are asked to go on.
+    Pause { lasting: Option<Duration> },
+    /// Requests are to go on.
+    Resume,
     /// The end, by then. Asked twice: at once.
     ShutDown { deadline: Instant },
     /// During a shutdown: no client that may still send anything is connected.
@@ -56,16 +75,44 @@ impl Handle {
     /// # Cancel safety
     ///
     /// Dropped before it is ready, the reload was not asked for.
-    pub async fn reload(&self, source: TriggerSource, settings: Option<Settings>) -> Updates {
+    pub async fn reload(
+        &self,
+        source: TriggerSource,
+        settings: Option<Settings>,
+        options: ReloadOptions,
+    ) -> Updates {
         let (sender, updates) = mpsc::unbounded_channel();
         let settings = settings.map(Box::new);
         self.ask(Asked::Reload {
             source,
             settings,
-            watchers: Watchers::one(sender),
+            probation: options.probation,
+            watchers: Watchers::one(sender, options.through_probation),
         })
         .await;
         updates
+    }
+
+    /// Asks for the newest reload to be undone. The last update is the verdict; not listening interrupts nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the rollback was not asked for.
+    pub async fn rollback(&self) -> Updates {
+        let (sender, updates) = mpsc::unbounded_channel();
+        let watchers = Watchers::one(sender, false);
+        self.ask(Asked::Rollback { watchers }).await;
+        updates
+    }
+
+    /// Asks for requests to be held: until [`resume`](Self::resume), or for so long. Asked again, the newest time counts.
+    pub async fn pause(&self, lasting: Option<Duration>) {
+        self.ask(Asked::Pause { lasting }).await;
+    }
+
+    /// Asks for requests to go on.
+    pub async fn resume(&self) {
+        self.ask(Asked::Resume).await;
     }
 
     /// Asks for the end, which comes not later than `deadline`; asked twice, it comes at once.

@@ -1,17 +1,12 @@
 //! What each action of the core means in the world. Each starts its work and returns.
 
-use std::sync::Arc;
-
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Driver, Input};
-use crate::control_plane::process::Recipe;
-use crate::control_plane::readiness;
-use crate::control_plane::status::{AppState, AppStatus};
-use crate::control_plane::supervisor::{Action, Event, PhaseWord, Source, Timer};
-use crate::generation::{GenerationId, Reason, ReasonKind};
+use super::Driver;
+use crate::control_plane::instances::Instances;
+use crate::control_plane::supervisor::{Action, Event, PhaseWord, Standing, Timer};
+use crate::generation::GenerationId;
 use crate::live::Routing;
 
 impl Driver {
@@ -28,8 +23,7 @@ impl Driver {
             Action::Kill(id) => self.kill(id),
             Action::Abandon(id) => self.abandon(id),
             Action::Report(id, verdict) => self.report(id, verdict),
-            // Nobody can wait for the end of a probation while there is none.
-            Action::Settle(..) => {}
+            Action::Settle(id, settled) => self.settle(id, &settled),
             // Whoever asks for the shutdown has closed the listeners first: what they had queued is served.
             Action::Close => {}
             Action::Arm(timer) => self.arm(timer),
@@ -39,11 +33,11 @@ impl Driver {
     }
 
     fn route(&mut self, id: GenerationId) {
-        let from = self.world.live.live().map(GenerationId::get);
+        self.generations.routed(id);
         self.publish(Some(id));
         self.order(id, |orders| orders.retired = false);
-        self.generations.routed(id);
-        info!(app = %self.name, generation = %id, from, "live");
+        let probation = matches!(self.core.standing(), Some(Standing::Probation { .. }));
+        self.tell_instances(id, |instances| instances.route(probation));
     }
 
     /// Moves new requests in one atomic step.
@@ -55,6 +49,13 @@ impl Driver {
             fallback: published(self.core.fallback_target()),
         };
         self.world.live.publish(routing);
+        // During a shutdown the live one is on its way out: publishing it again must not take that back.
+        if let Some(id) = live
+            && self.generations.is_retired(id)
+            && let Some(generation) = self.generations.published(id)
+        {
+            generation.retire();
+        }
     }
 
     /// After each step: the fallback follows the core.
@@ -64,58 +65,14 @@ impl Driver {
         }
     }
 
-    fn spawn(&mut self, id: GenerationId, source: Source) {
-        self.generations.starting(id);
-        self.triggers.starting(&self.name, id);
-        if !matches!(source, Source::Fresh) && self.triggers.pending().is_none() {
-            self.world.metrics.restarted();
-        }
-        let record = match source {
-            Source::Fresh => None,
-            Source::Again(version) => self.generations.recipe(version).cloned(),
-        };
-        let process = self.settings.process.clone();
-        let notify = self.settings.readiness.notify;
-        let processes = Arc::clone(&self.world.processes);
-        let (name, home) = (self.name.clone(), self.home.clone());
-        tokio::spawn(async move {
-            let started = async {
-                let recipe = match record {
-                    Some(recipe) => recipe,
-                    None => Arc::new(resolve(process).await?.notifying(notify)),
-                };
-                let instance = processes.start(&recipe, &name, id, 1).await?;
-                Ok((Arc::new(instance), recipe))
-            };
-            let input = match started.await {
-                Ok((instance, recipe)) => Input::Spawned(id, instance, recipe),
-                Err(reason) => Input::SpawnFailed(id, reason),
-            };
-            // The driver waits for every spawn that is under way.
-            let _ = home.send(input).await;
-        });
+    fn probe(&self, id: GenerationId) {
+        self.tell_instances(id, Instances::probe);
     }
 
-    fn probe(&mut self, id: GenerationId) {
-        let Some(instance) = self.generations.instance(id).cloned() else {
-            return;
-        };
-        let config = self.settings.readiness.clone();
-        let home = self.home.clone();
-        let task = tokio::spawn(async move {
-            let probes = home.clone();
-            let progress = |probe| tell(&probes, Input::Probed(id, probe));
-            let input = match readiness::until_ready(&config, &instance, progress).await {
-                Ok(ready) => Input::Ready(id, ready.address),
-                // Its exit is told by whoever watches it.
-                Err(reason) if matches!(reason.kind, ReasonKind::Exited | ReasonKind::Keeper) => {
-                    return;
-                }
-                Err(reason) => Input::WentBad(id, reason),
-            };
-            let _ = home.send(input).await;
-        });
-        self.generations.probing(id, task.abort_handle());
+    pub(super) fn tell_instances(&self, id: GenerationId, tell: impl FnOnce(&Instances)) {
+        if let Some(instances) = self.generations.instances(id) {
+            tell(instances);
+        }
     }
 
     /// Watches until its requests and streams are done.
@@ -127,6 +84,7 @@ impl Driver {
         }
         self.generations.retired(id);
         self.order(id, |orders| orders.retired = true);
+        self.tell_instances(id, Instances::retire);
         self.look_for_drained();
     }
 
@@ -185,10 +143,8 @@ impl Driver {
     pub(super) fn signal(&mut self, id: GenerationId) {
         self.clock.release_signal(id);
         self.order(id, |orders| orders.breaks += 1);
-        if let Some(instance) = self.generations.instance(id) {
-            info!(app = %self.name, generation = %id, "stopping");
-            instance.terminate();
-        }
+        info!(app = %self.name, generation = %id, "stopping");
+        self.tell_instances(id, Instances::terminate);
         self.clock.arm(Timer::Stop(id), &self.settings.driver);
     }
 
@@ -196,22 +152,21 @@ impl Driver {
         self.generations.stopping(id);
         self.clock.release_signal(id);
         self.order(id, |orders| orders.breaks += 1);
-        if let Some(instance) = self.generations.instance(id) {
-            warn!(app = %self.name, generation = %id, "killing: it has not stopped in time");
-            instance.kill();
-        }
+        warn!(app = %self.name, generation = %id, "killing: it has not stopped in time");
+        self.tell_instances(id, Instances::kill);
     }
 
     fn abandon(&self, id: GenerationId) {
-        let pid = self.generations.instance(id).map(|instance| instance.pid());
-        error!(app = %self.name, generation = %id, pid, "abandoned: SIGKILL has not ended it; look at the process");
+        let pids = self.generations.pids(id);
+        error!(app = %self.name, generation = %id, ?pids, "abandoned: SIGKILL has not ended it; look at the process");
     }
 
     /// The clock of a stop whose signal is held back starts at the signal.
     fn arm(&mut self, timer: Timer) {
-        let waits_for_signal = matches!(timer, Timer::Stop(id) if self.clock.holds_signal(id));
-        if !waits_for_signal {
-            self.clock.arm(timer, &self.settings.driver);
+        match timer {
+            Timer::Stop(id) if self.clock.holds_signal(id) => {}
+            Timer::Probation(id) => self.clock.arm_for(timer, self.probation_of(id)),
+            _ => self.clock.arm(timer, &self.settings.driver),
         }
     }
 
@@ -224,61 +179,9 @@ impl Driver {
         self.clock.disarm(timer);
     }
 
-    fn order(&self, id: GenerationId, change: impl FnOnce(&mut crate::live::Orders)) {
+    pub(super) fn order(&self, id: GenerationId, change: impl FnOnce(&mut crate::live::Orders)) {
         if let Some(generation) = self.generations.published(id) {
             generation.payload.order(change);
         }
     }
-
-    pub(super) fn publish_status(&self) {
-        let status = AppStatus {
-            name: self.name.clone(),
-            state: self.state(),
-            stale: self.triggers.stale.is_some(),
-            stale_reason: self.triggers.stale.clone(),
-            paused: self.core.paused(),
-            live: self.core.live(),
-            generations: self.generations.status(&self.core),
-            last_trigger: self.triggers.ended.clone(),
-            pending: self.triggers.pending(),
-            restarts: self.world.metrics.restarts(),
-            started: self.triggers.started,
-        };
-        self.status.send_if_modified(|published| {
-            let changed = **published != status;
-            if changed {
-                *published = Arc::new(status);
-            }
-            changed
-        });
-    }
-
-    fn state(&self) -> AppState {
-        if self.core.phase() != PhaseWord::Up {
-            AppState::Stopping
-        } else if self.core.live().is_some() {
-            AppState::Live
-        } else if self.triggers.started {
-            AppState::Down
-        } else {
-            AppState::Starting
-        }
-    }
-}
-
-/// Reads the environment file and the directory anew. On a thread of its own: a file system may hang.
-async fn resolve(process: crate::control_plane::process::Config) -> Result<Recipe, Reason> {
-    let resolved = tokio::task::spawn_blocking(move || process.resolve(std::env::vars_os()));
-    let panicked = |error| {
-        Reason::new(
-            ReasonKind::Spawn,
-            format!("cannot prepare the start: {error}"),
-        )
-    };
-    resolved.await.unwrap_or_else(|error| Err(panicked(error)))
-}
-
-/// Progress is told when there is room: the next probe says more.
-fn tell(home: &mpsc::Sender<Input>, input: Input) {
-    let _ = home.try_send(input);
 }

@@ -9,9 +9,9 @@ use tracing::{error, info, warn};
 
 use super::{Driver, Input};
 use crate::control_plane::process::Output;
-use crate::control_plane::progress::{Progress, Watchers};
+use crate::control_plane::progress::{Progress, SettledWord, Watchers};
 use crate::control_plane::status::{TriggerSource, TriggerStatus, VerdictWord};
-use crate::generation::{AppName, GenerationId, Reason, TriggerId, Verdict};
+use crate::generation::{AppName, GenerationId, Reason, Settled, TriggerId, Verdict};
 
 /// How many of the app's last lines a failed verdict shows.
 const LAST_LINES: usize = 20;
@@ -23,8 +23,10 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Triggers {
     last: Option<TriggerId>,
     waiting: BTreeMap<TriggerId, Trigger>,
-    /// Failed ones whose last words are awaited.
-    concluding: usize,
+    /// Those that are live, and whose askers wait for the end of the probation.
+    settling: BTreeMap<TriggerId, Settling>,
+    /// Failures whose last words are awaited.
+    pub(super) concluding: usize,
     /// The newest that has ended.
     pub(super) ended: Option<TriggerStatus>,
     /// Why an older generation than the wanted one serves.
@@ -40,6 +42,17 @@ struct Trigger {
     asked: Instant,
     watchers: Watchers,
     generation: Option<GenerationId>,
+    /// How long its generation is to be on probation, if not as long as all.
+    probation: Option<Duration>,
+    /// What it was started from is not what was recorded.
+    changed: bool,
+}
+
+/// One that is live, with those who wait for the end of the probation.
+#[derive(Debug)]
+struct Settling {
+    asked: Instant,
+    watchers: Watchers,
 }
 
 /// A verdict that is complete but for what the app wrote last.
@@ -60,6 +73,7 @@ impl Triggers {
         &mut self,
         app: &AppName,
         source: TriggerSource,
+        probation: Option<Duration>,
         mut watchers: Watchers,
     ) -> TriggerId {
         let id = self.last.map_or(TriggerId::FIRST, TriggerId::next);
@@ -75,14 +89,39 @@ impl Triggers {
                 asked: Instant::now(),
                 watchers,
                 generation: None,
+                probation,
+                changed: false,
             },
         );
         id
     }
 
-    /// The newest trigger owns what is being started.
-    pub(super) fn starting(&mut self, app: &AppName, generation: GenerationId) {
-        if let Some((_, trigger)) = self.waiting.iter_mut().next_back() {
+    /// A rollback leads there.
+    pub(super) fn going_back(&mut self, app: &AppName, id: TriggerId, to: Option<GenerationId>) {
+        if let Some(trigger) = self.waiting.get_mut(&id) {
+            trigger.watchers.tell(&Progress::GoingBack {
+                app: app.clone(),
+                trigger: id,
+                to,
+            });
+        }
+    }
+
+    /// How long the generation that it starts is to be on probation, if not as long as all.
+    pub(super) fn probation(&self, id: TriggerId) -> Option<Duration> {
+        self.waiting.get(&id)?.probation
+    }
+
+    /// The generation that a trigger starts is made from files that have changed since its version was recorded.
+    pub(super) fn started_from_changed_files(&mut self, generation: GenerationId) {
+        for trigger in self.waiting.values_mut() {
+            trigger.changed |= trigger.generation == Some(generation);
+        }
+    }
+
+    /// This generation is started for that trigger.
+    pub(super) fn starting(&mut self, app: &AppName, id: TriggerId, generation: GenerationId) {
+        if let Some(trigger) = self.waiting.get_mut(&id) {
             trigger.generation = Some(generation);
             trigger.watchers.tell(&Progress::Starting {
                 app: app.clone(),
@@ -117,6 +156,26 @@ impl Triggers {
         self.waiting.keys().next_back().copied()
     }
 
+    /// The probation that a trigger led to has ended.
+    pub(super) fn settle(&mut self, app: &AppName, id: TriggerId, settled: &Settled) {
+        let (word, reason) = match settled {
+            Settled::Proven => (SettledWord::Proven, None),
+            Settled::FailedOver(reason) => (SettledWord::FailedOver, Some(reason.to_string())),
+            Settled::Replaced => (SettledWord::Replaced, None),
+            Settled::Cancelled => (SettledWord::Cancelled, None),
+        };
+        info!(%app, trigger = %id, ended = ?word, reason, "probation ended");
+        if let Some(mut settling) = self.settling.remove(&id) {
+            settling.watchers.tell(&Progress::Settled {
+                app: app.clone(),
+                trigger: id,
+                settled: word,
+                reason,
+                elapsed: settling.asked.elapsed().as_secs_f64(),
+            });
+        }
+    }
+
     pub(super) fn all_concluded(&self) -> bool {
         self.concluding == 0
     }
@@ -133,6 +192,8 @@ impl Trigger {
             reason: None,
             probe: None,
             output: Vec::new(),
+            changed_files: self.changed,
+            already: false,
             at: SystemTime::now(),
         }
     }
@@ -150,7 +211,9 @@ impl Driver {
             Verdict::Live => {
                 self.triggers.stale = None;
                 self.clock.reset_backoff();
-                let status = trigger.ended(id, VerdictWord::Live);
+                let mut status = trigger.ended(id, VerdictWord::Live);
+                status.generation = self.core.live();
+                status.already = self.live_before == status.generation;
                 self.conclude_now(status, trigger);
             }
             Verdict::Failed(reason) => self.conclude_with_last_words(id, trigger, &reason),
@@ -188,7 +251,9 @@ impl Driver {
 
     /// Completes a failed verdict with what the app wrote last, without waiting for it here.
     fn conclude_with_last_words(&mut self, id: TriggerId, trigger: Trigger, reason: &Reason) {
-        self.triggers.stale = Some(format!("reload {id} failed: {reason}"));
+        if trigger.source != TriggerSource::Rollback {
+            self.triggers.stale = Some(format!("reload {id} failed: {reason}"));
+        }
         self.triggers.concluding += 1;
         let mut status = trigger.ended(id, VerdictWord::Failed);
         status.kind = Some(reason.kind);
@@ -231,6 +296,13 @@ impl Driver {
             status: status.clone(),
             elapsed,
         });
+        if status.verdict == VerdictWord::Live {
+            let watchers = watchers.through_probation();
+            if !watchers.is_empty() {
+                let settling = Settling { asked, watchers };
+                self.triggers.settling.insert(status.trigger, settling);
+            }
+        }
         if self
             .triggers
             .ended
@@ -261,11 +333,19 @@ impl Driver {
 }
 
 async fn with_last_words(mut conclusion: Conclusion, output: Option<Arc<Output>>) -> Conclusion {
-    if let Some(output) = output {
-        // Past the time-out the verdict shows what has been read so far.
-        let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, output.ended()).await;
-        let lines = output.last_lines(LAST_LINES);
-        conclusion.status.output = lines.iter().map(|line| line.text.to_string()).collect();
-    }
+    conclusion.status.output = last_words(output, true).await;
     conclusion
+}
+
+/// What an app wrote last. Of one that has ended, what it wrote up to its end, for as long as that may take.
+pub(super) async fn last_words(output: Option<Arc<Output>>, ended: bool) -> Vec<String> {
+    let Some(output) = output else {
+        return Vec::new();
+    };
+    if ended {
+        // Past the time-out it is what has been read so far.
+        let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, output.ended()).await;
+    }
+    let lines = output.last_lines(LAST_LINES);
+    lines.iter().map(|line| line.text.to_string()).collect()
 }

@@ -1,7 +1,7 @@
 //! What the driver reads from the core after a step: to publish, to show and to log. Nothing here changes anything.
 
-use super::Supervisor;
-use super::situation::{Live, Old, Phase, Stage, Standing, Version};
+use super::situation::{Kind, Live, Old, Phase, Stage, Standing, Version};
+use super::{Event, Supervisor, Timer};
 use crate::generation::{GenerationId, TriggerId};
 
 /// Where a generation is in its life.
@@ -61,6 +61,24 @@ impl Supervisor {
     #[must_use]
     pub fn standby(&self) -> Option<GenerationId> {
         Some(self.situation.up()?.standby()?.generation)
+    }
+
+    /// Was it live, and left because it was bad? It never serves again.
+    #[must_use]
+    pub fn is_fallen(&self, generation: GenerationId) -> bool {
+        let mut retiring = self.situation.leaving.retiring.iter();
+        retiring.any(|old| old.generation == generation && old.fallen)
+    }
+
+    /// What a rollback would lead to now; none: nowhere.
+    #[must_use]
+    pub fn rollback_target(&self) -> Option<Version> {
+        let up = self.situation.up()?;
+        let reloading = up
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| matches!(attempt.kind, Kind::Reload(_)));
+        if reloading { up.base() } else { up.previous }
     }
 
     /// The generation that is being started, if it has a number yet.
@@ -169,6 +187,34 @@ impl State {
             Self::Standby => "standby",
             Self::Retiring => "retiring",
             Self::Stopping => "stopping",
+        }
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// What happened, in a word or two for the log.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Triggered(_) => "reload asked for",
+            Self::RollbackAsked(_) => "rollback asked for",
+            Self::Paused => "pause asked for",
+            Self::Resumed => "resumed",
+            Self::MemoryRanShort => "memory short",
+            Self::ShutdownAsked => "shutdown asked for",
+            Self::Spawned(_) => "spawned",
+            Self::SpawnFailed(..) => "not spawned",
+            Self::Ready(_) => "ready",
+            Self::WentBad(..) => "went bad",
+            Self::Exited(..) => "exited",
+            Self::Drained(_) => "drained",
+            Self::StreamsEnded(_) => "streams ended",
+            Self::Fired(Timer::Probation(_)) => "probation over",
+            Self::Fired(Timer::Backoff) => "backoff over",
+            Self::Fired(Timer::Start(_)) => "not ready in time",
+            Self::Fired(_) => "time over",
         }
     }
 }

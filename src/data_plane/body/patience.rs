@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{RequestBody, Upload, UploadState};
+use super::RequestBody;
+use super::upload::{Upload, UploadState};
 use crate::data_plane::upstream::Failure;
 
 /// How long may be waited for the head of an answer.
@@ -31,21 +32,19 @@ impl Patience {
             since,
             answer_timeout,
             body_timeout,
-            upload: body.open.as_ref().map(|open| Rc::clone(&open.upload)),
+            upload: body.upload().map(Rc::clone),
         }
     }
 
     /// Until when may be waited as things stand, and what it means when nothing has come by then.
     pub(in crate::data_plane) fn deadline(&self) -> Option<(Instant, Failure)> {
         let (from, limit, failure) = match &self.upload {
-            Some(upload) if upload.state.get() == UploadState::AwaitsClient => {
-                (upload.at.get(), self.body_timeout, Failure::BodyTimedOut)
+            Some(upload) if upload.state() == UploadState::AwaitsClient => {
+                (upload.at(), self.body_timeout, Failure::BodyTimedOut)
             }
-            Some(upload) if upload.state.get() != UploadState::Untouched => (
-                upload.at.get(),
-                self.answer_timeout,
-                Failure::AnswerTimedOut,
-            ),
+            Some(upload) if upload.state() != UploadState::Untouched => {
+                (upload.at(), self.answer_timeout, Failure::AnswerTimedOut)
+            }
             _ => (self.since, self.answer_timeout, Failure::AnswerTimedOut),
         };
         (!limit.is_zero()).then(|| (from + limit, failure))
@@ -53,7 +52,7 @@ impl Patience {
 
     /// Whether the request's own body is to blame.
     pub(in crate::data_plane) fn body_failed(&self) -> bool {
-        let state = self.upload.as_ref().map(|upload| upload.state.get());
+        let state = self.upload.as_ref().map(|upload| upload.state());
         state == Some(UploadState::Failed)
     }
 }

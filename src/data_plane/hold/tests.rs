@@ -37,7 +37,7 @@ impl World {
             number: 1,
             address: Address::Tcp("127.0.0.1:1".parse().unwrap()),
         };
-        let backend = Backend::new(vec![instance]);
+        let backend = Backend::new(vec![instance], 1, || {});
         let generation = Generation::new(GenerationId::FIRST, backend, 1, |_| {});
         self.app.live.publish(Routing {
             live: Some(Arc::new(generation)),

@@ -1,20 +1,24 @@
 //! A request as it is sent to the app, as often as it must be, and the head of its answer.
 
+use std::time::Duration;
+
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use super::again::Again;
 use crate::data_plane::answer::{self, Asker};
 use crate::data_plane::body::{AppBody, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
-use crate::data_plane::exchange::Exchange;
+use crate::data_plane::exchange::{Exchange, Recall};
 use crate::data_plane::headers;
 use crate::data_plane::tunnel;
-use crate::data_plane::upstream::Reply;
+use crate::data_plane::upstream::{Failed, Reply};
 use crate::data_plane::wire::Busy;
+use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
 const GENERATION: HeaderName = HeaderName::from_static("x-hitless-generation");
@@ -25,17 +29,10 @@ pub(super) struct Call {
     /// What is to be sent next; none while it is on its way.
     request: Option<Request<RequestBody>>,
     patience: Patience,
-    copy: Option<Copy>,
+    /// None: it may not be sent again once it was written.
+    again: Option<Again>,
     /// The client's side of the tunnel that it asks for.
     upgrade: Option<OnUpgrade>,
-}
-
-/// The head of a request that may be repeated after it was written.
-#[derive(Debug)]
-struct Copy {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
 }
 
 // === impl Call ===
@@ -61,14 +58,15 @@ impl Call {
         let upgrade = hyper::upgrade::on(&mut request);
         let found = headers::toward_app(&mut request, client.origin())?;
         asker.request_id = Some(found.request_id);
-        request
-            .body_mut()
-            .set_expects_continue(found.expects_continue);
+        request.body().set_expects_continue(found.expects_continue);
         let app = &worker.site.app.config;
         let body_timeout = worker.settings.client.body_timeout;
         Ok(Self {
             patience: Patience::new(since, app.answer_timeout, body_timeout, request.body()),
-            copy: Copy::of(&request, found.websocket),
+            // A second tunnel could not be told from the first.
+            again: (!found.websocket)
+                .then(|| Again::of(&request, app))
+                .flatten(),
             upgrade: found.websocket.then_some(upgrade),
             request: Some(request),
         })
@@ -90,18 +88,42 @@ impl Call {
         &self.patience
     }
 
-    /// Whether it may be sent again after it was written.
-    pub(super) fn is_repeatable(&self) -> bool {
-        self.copy.is_some()
+    /// Receives its body before the app sees it, where that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// When the client fails to send it.
+    pub(super) async fn receive(&self, idle: Duration) -> Result<(), Reason> {
+        match &self.again {
+            Some(again) => again.receive(idle).await,
+            None => Ok(()),
+        }
     }
 
-    /// Makes it ready to be sent again: as it came back unwritten, or from its copy.
+    /// Whether it may be taken from one generation to another although it has been written.
+    pub(super) fn recall(&self) -> Recall {
+        self.again.as_ref().map_or(Recall::Never, Again::recall)
+    }
+
+    /// Whether it is safe, and can be sent once more.
+    pub(super) fn is_safe(&self) -> bool {
+        self.again.as_ref().is_some_and(Again::is_safe)
+    }
+
+    /// Whether it may be sent again after it was written and failed like this.
+    pub(super) fn may_follow(&self, failed: &Failed) -> bool {
+        self.again
+            .as_ref()
+            .is_some_and(|again| again.may_follow(failed))
+    }
+
+    /// Makes it ready to be sent again: as it came back unwritten, or from what was kept.
     pub(super) fn prepare_again(&mut self, unwritten: Option<Request<RequestBody>>) {
-        let copied = || self.copy.as_ref().map(Copy::request);
-        self.request = unwritten.or_else(copied);
+        let kept = || self.again.as_ref().map(Again::request);
+        self.request = unwritten.or_else(kept);
     }
 
-    /// Turns the app's answer into the client's.
+    /// Turns the app's answer into the client's, and tells how the request of `origin` ended.
     ///
     /// # Errors
     ///
@@ -110,14 +132,23 @@ impl Call {
         mut self,
         reply: Reply,
         exchange: Exchange,
+        origin: Origin,
         client: &Client,
     ) -> Result<Response<Source>, Reason> {
         let (mut response, mut link) = reply;
         exchange.answered();
+        // Nothing of the request is needed again.
+        self.again = None;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let generation = exchange.generation();
             let asked = self.upgrade.take();
-            return tunnel::open(response, link, asked, exchange, client.worker());
+            let worker = client.worker();
+            let opened = tunnel::open(response, link, asked, exchange, worker);
+            let outcomes = &generation.payload.outcomes;
+            outcomes.ended(worker.site.index(), origin, opened.is_err());
+            return opened;
         }
+        exchange.ended(origin, response.status().is_server_error());
         link.read_head(&response);
         headers::toward_client(&mut response);
         let config = &client.worker().site.app.config;
@@ -149,28 +180,5 @@ fn stream_kind(headers: &HeaderMap) -> Option<StreamKind> {
         Some(StreamKind::EventStream)
     } else {
         answer::is_grpc(content_type).then_some(StreamKind::Grpc)
-    }
-}
-
-// === impl Copy ===
-
-impl Copy {
-    /// Only of an idempotent request (RFC 9110 section 9.2.2) without a body.
-    fn of(request: &Request<RequestBody>, websocket: bool) -> Option<Self> {
-        let idempotent = request.method().is_idempotent();
-        let repeatable = idempotent && !websocket && request.body().is_end_stream();
-        repeatable.then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn request(&self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::default());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
     }
 }

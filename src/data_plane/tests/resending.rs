@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{GET, Listening, World, closed, generation, named, soon};
+use super::world::{GET, Listening, POST, World, closed, generation, named, soon};
 use crate::data_plane::AppConfig;
 use crate::telemetry::traffic::{HoldOutcome, Reason, ResendOutcome, ResendReason};
-
-const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 
 #[tokio::test]
 async fn a_refused_request_goes_to_another_instance() {
@@ -132,6 +130,44 @@ async fn a_get_that_met_a_closing_idle_connection_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_sent_before_waits_behind_none_of_those_held() {
+    let world = World::new();
+    let app = Listening::new().await;
+    let live = world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut kept = app.accept().await;
+    kept.head().await;
+    kept.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    client.head().await;
+    client.send(&GET.replace("/ ", "/first ")).await;
+    kept.head().await;
+    world.route(None, None);
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut client = world.client().await;
+        client.send(GET).await;
+        held.push(client);
+    }
+    world.until(|totals| totals.held_now == 40).await;
+    world.route(Some(&live), None);
+    world.until(|totals| totals.held_now == 8).await;
+    drop(kept);
+    // Nobody is answered, so no turn is given back, and nothing is published any more.
+    let mut connections = Vec::new();
+    loop {
+        let mut connection = app.accept().await;
+        let head = connection.head().await;
+        connections.push(connection);
+        if head.starts_with("GET /first ") {
+            break;
+        }
+    }
+    assert_eq!(world.totals().held_now, 8);
+}
+
+#[tokio::test]
 async fn an_upload_that_may_have_been_taken_is_never_sent_twice() {
     let world = World::new();
     let (mut client, _app) = close_on_second(&world, POST).await;
@@ -246,7 +282,7 @@ async fn a_panic_costs_its_own_request_only_and_no_lease() {
         number: 1,
         address: crate::generation::Address::Tcp(app.address),
     };
-    let backend = crate::live::Backend::new(vec![instance]);
+    let backend = crate::live::Backend::new(vec![instance], 1, || {});
     let panics = crate::live::Generation::new(1.into(), backend, 1, |_| panic!("as planned"));
     let panics = std::sync::Arc::new(panics);
     world.route(Some(&panics), None);

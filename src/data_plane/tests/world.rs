@@ -129,7 +129,7 @@ pub(super) fn generation(number: u64, instances: &[SocketAddr]) -> Arc<Generatio
         number,
         address: Address::Tcp(address),
     };
-    let backend = Backend::new((1..).zip(instances).map(instance).collect());
+    let backend = Backend::new((1..).zip(instances).map(instance).collect(), 1, || {});
     Arc::new(Generation::new(number.into(), backend, 1, |_| {}))
 }
 
@@ -275,5 +275,7 @@ async fn serve(mut peer: Peer, name: &'static str, tell: mpsc::UnboundedSender<S
 pub(super) async fn closed() -> SocketAddr {
     Listening::new().await.address
 }
+
+pub(super) const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 
 pub(super) const GET: &str = "GET / HTTP/1.1\r\nhost: example.org\r\n\r\n";

@@ -33,12 +33,14 @@ impl Farewell {
         self.told.notify_one();
     }
 
-    /// Passes the app's bytes on to the client, and its end as well, until the farewell is said.
+    /// Passes the app's bytes on to the client until the farewell is said, or the app has ended. Where that ended
+    /// without a Close frame, as one that died, the client is told with `died`.
     pub(super) async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &self,
         mut app: R,
         client: &mut W,
         leftover: Bytes,
+        died: impl Fn() -> CloseCode,
         count: impl Fn(u64),
     ) -> io::Result<()> {
         let mut frames = Frames::default();
@@ -51,10 +53,14 @@ impl Farewell {
                 return client.write_all(&close_frame(code)).await;
             }
             let length = tokio::select! {
-                length = app.read(&mut buffer) => length?,
+                // A reset is an end like any other: the client did nothing wrong.
+                length = app.read(&mut buffer) => length.unwrap_or(0),
                 () = self.told.notified() => continue,
             };
             if length == 0 {
+                if frames.at_boundary() && !frames.has_closed() {
+                    client.write_all(&close_frame(died())).await?;
+                }
                 return client.shutdown().await;
             }
             frames.feed(&buffer[..length]);

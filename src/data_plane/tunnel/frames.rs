@@ -3,12 +3,16 @@
 /// A frame's header has 2 bytes, up to 8 of a longer length, and 4 of a mask.
 const HEADER_BYTES_MAX: usize = 14;
 
+/// The opcode of a Close frame.
+const CLOSE: u8 = 8;
+
 /// Follows the frames of one direction.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: [u8; HEADER_BYTES_MAX],
     read: usize,
     payload_left: u64,
+    closed: bool,
 }
 
 impl Frames {
@@ -26,6 +30,7 @@ impl Frames {
                 self.read += 1;
                 bytes = &bytes[1..];
                 if let Some(length) = self.length() {
+                    self.closed |= self.header[0] & 0x0f == CLOSE;
                     self.payload_left = length;
                     self.read = 0;
                 }
@@ -36,6 +41,11 @@ impl Frames {
     /// Whether a frame may begin here.
     pub(super) fn at_boundary(&self) -> bool {
         self.read == 0 && self.payload_left == 0
+    }
+
+    /// Whether a Close frame has begun: what follows it is no message.
+    pub(super) fn has_closed(&self) -> bool {
+        self.closed
     }
 
     /// The length of the payload, once the header is whole.
@@ -83,6 +93,15 @@ mod tests {
             boundaries(b"\x81\x82\x01\x02\x03\x04hi\x81\x80\x01\x02\x03\x04"),
             [8, 14]
         );
+    }
+
+    #[test]
+    fn a_close_frame_is_seen_and_its_bytes_in_a_payload_are_not() {
+        let mut frames = Frames::default();
+        frames.feed(b"\x82\x02\x88\x00");
+        assert!(!frames.has_closed());
+        frames.feed(b"\x88\x02\x03\xe8");
+        assert!(frames.has_closed());
     }
 
     #[test]

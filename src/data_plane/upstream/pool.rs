@@ -167,16 +167,22 @@ impl Link {
 
     pub(super) fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
     {
         self.pulse.forget_heard();
+        request.body_mut().goes_by(&self.pulse);
         self.sender.try_send_request(request)
     }
 
     /// Whether a byte came since the last request was sent.
     pub(super) fn has_heard(&self) -> bool {
         self.pulse.has_heard()
+    }
+
+    /// Whether the last byte of the request's body is with the kernel.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.pulse.is_flushed()
     }
 
     /// Reads from the head of an answer how long the connection may be kept. Call it before the head is rewritten.

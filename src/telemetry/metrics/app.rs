@@ -8,13 +8,21 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
 };
 
-use crate::generation::AppName;
+use crate::generation::{AppName, ReasonKind};
 
 /// The phases of a generation whose length is measured.
 const PHASES: [&str; 3] = ["start", "drain", "stop"];
 /// From a warm start to the longest drain.
 const PHASE_BOUNDS: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+/// What can be bad about a version that is live.
+const FAILOVERS: [ReasonKind; 5] = [
+    ReasonKind::Exited,
+    ReasonKind::ConnectFailures,
+    ReasonKind::Unready,
+    ReasonKind::ErrorRatio,
+    ReasonKind::Keeper,
 ];
 const PROBES: [&str; 2] = ["success", "failure"];
 
@@ -24,6 +32,7 @@ pub struct AppMetrics {
     reloads: IntCounterVec,
     last_success: IntGauge,
     last_success_at: Gauge,
+    failovers: IntCounterVec,
     restarts: IntCounter,
     probes: IntCounterVec,
     phases: HistogramVec,
@@ -57,6 +66,14 @@ impl AppMetrics {
             "hitless_last_reload_success_timestamp_seconds",
             "When a trigger last went live, in seconds since 1970.",
         );
+        let failovers = opts(
+            "hitless_failovers_total",
+            "Versions that had gone live and were taken back, by what was bad about them.",
+        );
+        let failovers = IntCounterVec::new(failovers, &["reason"]).expect(valid);
+        for reason in FAILOVERS {
+            failovers.with_label_values(&[reason.as_str()]);
+        }
         let restarts = opts(
             "hitless_restarts_total",
             "Starts without a trigger, because the app had died.",
@@ -81,6 +98,7 @@ impl AppMetrics {
             reloads,
             last_success: IntGauge::with_opts(success).expect(valid),
             last_success_at: Gauge::with_opts(success_at).expect(valid),
+            failovers,
             restarts: IntCounter::with_opts(restarts).expect(valid),
             probes,
             phases,
@@ -88,11 +106,12 @@ impl AppMetrics {
         }
     }
 
-    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 6] {
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 7] {
         [
             Box::new(self.reloads.clone()),
             Box::new(self.last_success.clone()),
             Box::new(self.last_success_at.clone()),
+            Box::new(self.failovers.clone()),
             Box::new(self.restarts.clone()),
             Box::new(self.probes.clone()),
             Box::new(self.phases.clone()),
@@ -113,6 +132,11 @@ impl AppMetrics {
             "failed" => self.last_success.set(0),
             _ => {}
         }
+    }
+
+    /// A version that had gone live was taken back.
+    pub fn failed_over(&self, reason: ReasonKind) {
+        self.failovers.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// The app was started again because it had died.

@@ -62,7 +62,7 @@ const FAMILIES: [(&str, MetricType, &str); 21] = [
     (
         "hitless_resends_total",
         MetricType::COUNTER,
-        "Requests sent again, by why and how it went.",
+        "Requests sent again, or not for want of budget, by why and how it went.",
     ),
     (
         "hitless_held_requests",

@@ -139,6 +139,10 @@ labels! {
         Stale = "stale",
         /// The connection was lost after the request was written, and the request may be repeated.
         Lost = "lost",
+        /// Its generation, which is not trusted, answered with a 500, 502, 503 or 504.
+        Rescue = "rescue",
+        /// Its generation was failed over before it answered.
+        Failover = "failover",
     }
 }
 
@@ -151,6 +155,8 @@ labels! {
         Failed = "failed",
         /// The client went away first.
         Abandoned = "abandoned",
+        /// It was not sent again, for too many others were.
+        OverBudget = "over_budget",
     }
 }
 

@@ -1,0 +1,171 @@
+//! The commands that ask a running hitless, and their options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{duration, positive};
+use crate::config::words;
+
+pub(super) const RELOAD_EXAMPLES: &str = "\
+Examples:
+  hitless reload                 returns when the new version is live, or says
+                                 why it is not
+  hitless reload --timeout 30s   stops waiting then; the reload goes on
+  hitless reload web --json
+  hitless reload --through-probation
+                                 returns when the new version has proved itself,
+                                 or was taken back
+  hitless reload --probation 0   no way back: for a version whose migration the
+                                 old one cannot live with
+
+Exit status: 0 live, 1 not live and what served before still serves (with
+--through-probation: or taken back), 2 usage, 3 no hitless is running.";
+
+pub(super) const STATUS_EXAMPLES: &str = "\
+Examples:
+  hitless status
+  hitless status --json | jq .apps
+
+Exit status: 0 all is well, 1 an app is stale, paused or has nothing live,
+2 usage, 3 no hitless is running.";
+
+pub(super) const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  hitless rollback               undoes the newest reload: one that is starting
+                                 is abandoned, one that is live is swapped back
+
+Asked twice it happens once. It never goes forward: that is a reload.
+Exit status: 0 the version before serves, 1 there is nowhere to go or it could
+not be started and nothing has changed, 2 usage, 3 no hitless is running.";
+
+pub(super) const PAUSE_EXAMPLES: &str = "\
+Examples:
+  hitless pause --for 20s        holds requests for the time of a migration;
+                                 they go on by themselves, or with
+  hitless resume
+
+Requests wait within [app.NAME.hold] requests and timeout; past either they get
+a 503. Reloads go on meanwhile, and their generations get requests afterwards.
+Exit status: 0 done, 1 failed, 2 usage, 3 no hitless is running.";
+
+pub(super) const RESUME_EXAMPLES: &str = "\
+Examples:
+  hitless resume                 lets the requests of every app go on
+  hitless resume web
+
+Exit status: 0 done or never paused, 1 failed, 2 usage, 3 no hitless is running.";
+
+/// `hitless reload`
+#[derive(Args, Clone, Debug)]
+pub struct ReloadArgs {
+    /// The app; without it the configuration is read again and every app reloaded.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// How long to wait; past it the exit status is 1 and the reload goes on.
+    #[arg(long, value_name = "D", value_parser = positive, conflicts_with = "no_wait")]
+    pub timeout: Option<Duration>,
+
+    /// Return as soon as the reload is asked for.
+    #[arg(long, conflicts_with = "through_probation")]
+    pub no_wait: bool,
+
+    /// Wait for the end of probation: 0 when the new version has proved itself, 1 when it was taken back.
+    #[arg(long)]
+    pub through_probation: bool,
+
+    /// How long this new version can be sent back after it went live; 0 for no way back.
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub probation: Option<Duration>,
+
+    /// Print what happens as JSON, a value a line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless rollback`
+#[derive(Args, Clone, Debug)]
+pub struct RollbackArgs {
+    /// The app; without it every app.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// How long to wait; past it the exit status is 1 and the rollback goes on.
+    #[arg(long, value_name = "D", value_parser = positive)]
+    pub timeout: Option<Duration>,
+
+    /// Print what happens as JSON, a value a line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless pause`
+#[derive(Args, Clone, Debug)]
+pub struct PauseArgs {
+    /// The app; without it every app.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// How long; without it until `hitless resume`.
+    #[arg(long = "for", value_name = "D", value_parser = positive)]
+    pub lasting: Option<Duration>,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless resume`
+#[derive(Args, Clone, Debug)]
+pub struct ResumeArgs {
+    /// The app; without it every app.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless status`
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// The app; without it all of them.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// Print one JSON value.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// Which hitless is meant, the same for the one that runs and for those who ask it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ControlArgs {
+    /// The name of this hitless, which is that of its control socket.
+    #[arg(long, env = "HITLESS_NAME", hide_env_values = true, value_parser = words::name)]
+    pub name: Option<String>,
+
+    /// The path of the control socket, instead of the one that goes by the name.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "HITLESS_CONTROL",
+        hide_env_values = true
+    )]
+    pub control: Option<PathBuf>,
+}

@@ -1,0 +1,100 @@
+//! The options of a request: query parameters by the names of the command line's flags, `_` for `-`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::problem::Problem;
+use crate::units;
+
+/// What a query says, each to be taken once.
+#[derive(Debug)]
+pub(super) struct Options(BTreeMap<String, String>);
+
+impl Options {
+    /// Reads `name=value&name`.
+    pub(super) fn read(query: &str) -> Result<Self, Problem> {
+        let mut options = BTreeMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if options.insert(name.to_owned(), value.to_owned()).is_some() {
+                return Err(Problem::bad_option(&format!("?{name} is given twice")));
+            }
+        }
+        Ok(Self(options))
+    }
+
+    /// A duration such as `30s`, or `0`.
+    pub(super) fn duration(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        units::duration(&value)
+            .map(Some)
+            .map_err(|error| Problem::bad_option(&format!("?{name} cannot be {value:?}: {error}")))
+    }
+
+    /// Given without a value, or with `true` or `false`.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.0.remove(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(Problem::bad_option(&format!(
+                "?{name} cannot be {other:?}: true or false"
+            ))),
+        }
+    }
+
+    /// Nothing else may be there.
+    pub(super) fn end(self, allowed: &[&str]) -> Result<(), Problem> {
+        let Some(unknown) = self.0.keys().next() else {
+            return Ok(());
+        };
+        let allowed = match allowed {
+            [] => "no options are taken here".to_owned(),
+            names => format!("allowed here: {}", names.join(", ")),
+        };
+        Err(Problem::bad_option(&format!(
+            "unknown option ?{unknown}; {allowed}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(read: Result<T, Problem>, part: &str) {
+        let problem = read.expect_err("it is refused");
+        assert!(problem.detail.contains(part), "{problem:?}");
+    }
+
+    #[test]
+    fn each_option_is_taken_by_its_name() {
+        let mut options = Options::read("probation=1m30s&through_probation").unwrap();
+        let wanted = Duration::from_secs(90);
+        assert_eq!(options.duration("probation").unwrap(), Some(wanted));
+        assert!(options.flag("through_probation").unwrap());
+        options.end(&["probation", "through_probation"]).unwrap();
+    }
+
+    #[test]
+    fn zero_is_said_and_nothing_is_not() {
+        let mut options = Options::read("probation=0&through_probation=false").unwrap();
+        assert_eq!(options.duration("probation").unwrap(), Some(Duration::ZERO));
+        assert_eq!(options.duration("for").unwrap(), None);
+        assert!(!options.flag("through_probation").unwrap());
+        assert!(!options.flag("changed").unwrap());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_is_allowed() {
+        let read = |query| Options::read(query).unwrap();
+        refused(read("for=30").duration("for"), "30s");
+        refused(read("for").duration("for"), "a duration is");
+        refused(read("a=yes").flag("a"), "true or false");
+        refused(read("four=5s").end(&["for"]), "allowed here: for");
+        refused(read("for=5s").end(&[]), "no options are taken here");
+        refused(Options::read("for=5s&for=6s"), "twice");
+    }
+}

@@ -1,0 +1,134 @@
+//! What somebody or something outside asks, as events of the core.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::clock::Deadline;
+use super::handle::Asked;
+use super::{Driver, Input, Settings, Shutdown};
+use crate::control_plane::progress::Watchers;
+use crate::control_plane::status::TriggerSource;
+use crate::control_plane::supervisor::Event;
+
+impl Driver {
+    pub(super) fn asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::Reload {
+                source,
+                settings,
+                probation,
+                watchers,
+            } => {
+                if let Some(settings) = settings {
+                    self.apply(*settings);
+                }
+                self.reload(source, probation, watchers);
+            }
+            Asked::Rollback { watchers } => self.rollback(watchers),
+            Asked::Pause { lasting } => self.pause(lasting),
+            Asked::Resume => self.resume(),
+            Asked::ShutDown { deadline } => self.shut_down(deadline),
+            Asked::ClientsGone => {
+                if let Some(shutdown) = &mut self.shutdown {
+                    shutdown.clients_gone = true;
+                }
+                self.look_for_drained();
+            }
+        }
+    }
+
+    /// Triggers found waiting in one turn of the loop become one: each asker gets its verdict, and the newest says how.
+    pub(super) fn reload(
+        &mut self,
+        source: TriggerSource,
+        mut probation: Option<Duration>,
+        mut watchers: Watchers,
+    ) {
+        while let Some(asked) = self.next_reload() {
+            if let Asked::Reload {
+                settings,
+                probation: newest,
+                watchers: others,
+                ..
+            } = asked
+            {
+                watchers.join(others);
+                probation = newest;
+                if let Some(settings) = settings {
+                    self.apply(*settings);
+                }
+            }
+        }
+        let id = self
+            .triggers
+            .accept(&self.name, source, probation, watchers);
+        info!(app = %self.name, trigger = %id, source = source.as_str(), "reload asked for");
+        self.happened(Event::Triggered(id));
+    }
+
+    /// A reload that waits, and was not asked for after something else that somebody asks.
+    fn next_reload(&mut self) -> Option<Asked> {
+        if self
+            .waiting
+            .iter()
+            .any(|input| matches!(input, Input::Asked(_)))
+        {
+            return None;
+        }
+        while let Ok(input) = self.inbox.try_recv() {
+            match input {
+                Input::Asked(asked @ Asked::Reload { .. }) => return Some(asked),
+                other => {
+                    let ends = matches!(other, Input::Asked(_));
+                    self.waiting.push_back(other);
+                    if ends {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn apply(&mut self, settings: Settings) {
+        self.core.set_rules(settings.driver.rules());
+        self.settings = settings;
+    }
+
+    fn rollback(&mut self, watchers: Watchers) {
+        let id = self
+            .triggers
+            .accept(&self.name, TriggerSource::Rollback, None, watchers);
+        let to = self.core.rollback_target().map(|version| version.0);
+        self.triggers.going_back(&self.name, id, to);
+        let to = to.map(crate::generation::GenerationId::get);
+        info!(app = %self.name, trigger = %id, to, "rollback asked for");
+        self.happened(Event::RollbackAsked(id));
+    }
+
+    fn pause(&mut self, lasting: Option<Duration>) {
+        match lasting {
+            Some(lasting) => self.clock.set(Deadline::PauseEnd, lasting),
+            None => self.clock.clear(Deadline::PauseEnd),
+        }
+        self.happened(Event::Paused);
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.clock.clear(Deadline::PauseEnd);
+        self.happened(Event::Resumed);
+    }
+
+    fn shut_down(&mut self, deadline: Instant) {
+        if self.shutdown.is_none() {
+            self.shutdown = Some(Shutdown {
+                frozen: self.core.live(),
+                clients_gone: false,
+            });
+        }
+        self.clock.limit(deadline);
+        self.happened(Event::ShutdownAsked);
+    }
+}

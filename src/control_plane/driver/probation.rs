@@ -1,0 +1,198 @@
+//! The live generation on probation: what is counted is looked at, and what is bad is said to the core.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::Driver;
+use super::clock::Deadline;
+use super::judging::{Evidence, JUDGE_INTERVAL, Judge, SAMPLE_INTERVAL, Share};
+use crate::control_plane::instances::Instances;
+use crate::control_plane::supervisor::{Event, Standing, Timer};
+use crate::generation::GenerationId;
+use crate::live::Trust;
+
+/// The probation under way.
+#[derive(Debug)]
+pub(super) struct Probation {
+    pub(super) generation: GenerationId,
+    since: Instant,
+    judge: Judge,
+    /// The standby, and what it had answered of rescued requests when the probation began.
+    standby: Option<(GenerationId, Share)>,
+    /// It should have ended, but too few answers came to tell.
+    prolonged: bool,
+}
+
+impl Driver {
+    /// After each step: the one who judges follows the core.
+    pub(super) fn follow_probation(&mut self) {
+        let on_probation = match self.core.standing() {
+            Some(Standing::Probation { .. }) => self.core.live(),
+            _ => None,
+        };
+        if self.core.live().is_some() {
+            self.clock.set_once(Deadline::Look, SAMPLE_INTERVAL);
+        }
+        if self
+            .probation
+            .as_ref()
+            .map(|probation| probation.generation)
+            == on_probation
+        {
+            return;
+        }
+        let ended = self.probation.take();
+        if let Some(ended) = ended
+            && self.core.live() == Some(ended.generation)
+        {
+            self.tell_instances(ended.generation, Instances::proven);
+        }
+        self.probation = on_probation.map(|id| self.begin_probation(id));
+        self.set_look();
+    }
+
+    fn begin_probation(&self, id: GenerationId) -> Probation {
+        let now = Instant::now();
+        let standby = self.core.standby();
+        let baseline = standby.map_or_else(Share::default, |standby| self.recent_share(standby));
+        let rescued = standby.map(|standby| (standby, Share::rescued(self.tally(standby))));
+        Probation {
+            generation: id,
+            since: now,
+            judge: Judge::new(now, baseline, self.tally(id)),
+            standby: rescued,
+            prolonged: false,
+        }
+    }
+
+    fn recent_share(&self, id: GenerationId) -> Share {
+        let running = self.generations.get(id);
+        running.map_or_else(Share::default, |running| {
+            running.history.share(self.tally(id))
+        })
+    }
+
+    fn tally(&self, id: GenerationId) -> crate::live::Tally {
+        let published = self.generations.published(id);
+        published.map_or_else(Default::default, |generation| {
+            generation.payload.outcomes.tally()
+        })
+    }
+
+    fn set_look(&mut self) {
+        if self.core.live().is_none() {
+            return self.clock.clear(Deadline::Look);
+        }
+        let interval = match self.probation {
+            Some(_) => JUDGE_INTERVAL,
+            None => SAMPLE_INTERVAL,
+        };
+        self.clock.set(Deadline::Look, interval);
+    }
+
+    /// Writes down what was counted, and judges it.
+    pub(super) fn look(&mut self) {
+        self.set_look();
+        self.sample();
+        if !self.core.paused() {
+            self.judge();
+        }
+    }
+
+    fn sample(&mut self) {
+        let Some(live) = self.core.live() else {
+            return;
+        };
+        let (now, tally) = (Instant::now(), self.tally(live));
+        if let Some(running) = self.generations.get_mut(live) {
+            running.history.sample(now, tally);
+        }
+    }
+
+    /// Says to the core what is bad about the live generation.
+    pub(super) fn judge(&mut self) {
+        let Some(mut probation) = self.probation.take() else {
+            return;
+        };
+        let id = probation.generation;
+        let config = &self.settings.driver.judging;
+        let verdict = probation
+            .judge
+            .look(Instant::now(), self.evidence(&probation), config);
+        let decided = probation.prolonged && !probation.judge.is_undecided(config);
+        self.probation = Some(probation);
+        if let Some(reason) = verdict {
+            self.happened(Event::WentBad(id, reason));
+        } else if decided {
+            self.happened(Event::Fired(Timer::Probation(id)));
+        }
+    }
+
+    fn evidence(&self, probation: &Probation) -> Evidence {
+        let live = self.generations.published(probation.generation);
+        let rescued = probation
+            .standby
+            .map_or_else(Share::default, |(standby, before)| {
+                Share::rescued(self.tally(standby)).since(before)
+            });
+        Evidence {
+            live: self.tally(probation.generation),
+            refused_in_a_row: live.map_or(0, |live| live.payload.outcomes.refused_in_a_row()),
+            rescued,
+        }
+    }
+
+    /// The time of a probation is over. It ends, unless a bad answer was seen and too few answers came to tell.
+    pub(super) fn probation_is_over(&mut self, id: GenerationId) {
+        let config = &self.settings.driver.judging;
+        let undecided = self
+            .probation
+            .as_mut()
+            .filter(|probation| !probation.prolonged && probation.judge.is_undecided(config));
+        if let Some(probation) = undecided {
+            let left = config
+                .probation_max
+                .saturating_sub(probation.since.elapsed());
+            probation.prolonged = true;
+            let remark = probation.judge.remark(config);
+            info!(app = %self.name, generation = %id, remark, "probation prolonged");
+            return self.clock.arm_for(Timer::Probation(id), left);
+        }
+        self.happened(Event::Fired(Timer::Probation(id)));
+    }
+
+    /// How long the generation is on probation.
+    pub(super) fn probation_of(&self, id: GenerationId) -> Duration {
+        let running = self.generations.get(id);
+        running.map_or(self.settings.driver.probation, |running| running.probation)
+    }
+
+    /// Why nothing is taken back, or why it is not yet decided.
+    pub(super) fn remark(&self) -> Option<String> {
+        let probation = self.probation.as_ref()?;
+        probation.judge.remark(&self.settings.driver.judging)
+    }
+
+    /// Before anything of a step is performed: the data plane is to know whose bad answers are to be replaced.
+    pub(super) fn settle_trust(&self) {
+        let on_probation = match self.core.standing() {
+            Some(Standing::Probation { .. }) => self.core.live(),
+            _ => None,
+        };
+        for (id, running) in self.generations.iter() {
+            let Some(published) = running.published() else {
+                continue;
+            };
+            let trust = if on_probation == Some(id) {
+                Trust::Probation
+            } else if self.core.is_fallen(id) {
+                Trust::Fallen
+            } else {
+                Trust::Full
+            };
+            published.payload.outcomes.set_trust(trust);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The snapshot of an app that is published after each turn of the loop.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Driver;
+use super::clock::Deadline;
+use crate::control_plane::status::{AppState, AppStatus, ProbationStatus};
+use crate::control_plane::supervisor::{PhaseWord, Timer};
+
+impl Driver {
+    pub(super) fn publish_status(&self) {
+        let status = AppStatus {
+            name: self.name.clone(),
+            state: self.state(),
+            stale: self.triggers.stale.is_some(),
+            stale_reason: self.triggers.stale.clone(),
+            paused: self.core.paused(),
+            paused_until: self.known_time(Deadline::PauseEnd, |known| known.paused_until),
+            standing: self.standing_word(),
+            probation: self.probation_status(),
+            failovers: self.failovers,
+            last_failover: self.last_failover.clone(),
+            notes: self.notes.values().cloned().collect(),
+            live: self.core.live(),
+            generations: self.generations.status(&self.core),
+            last_trigger: self.triggers.ended.clone(),
+            pending: self.triggers.pending(),
+            restarts: self.world.metrics.restarts(),
+            started: self.triggers.started,
+        };
+        self.status.send_if_modified(|published| {
+            let changed = **published != status;
+            if changed {
+                *published = Arc::new(status);
+            }
+            changed
+        });
+    }
+
+    fn state(&self) -> AppState {
+        if self.core.phase() != PhaseWord::Up {
+            AppState::Stopping
+        } else if self.core.live().is_some() {
+            AppState::Live
+        } else if self.triggers.started {
+            AppState::Down
+        } else {
+            AppState::Starting
+        }
+    }
+
+    fn probation_status(&self) -> Option<ProbationStatus> {
+        let probation = self.probation.as_ref()?;
+        let timer = Deadline::Core(Timer::Probation(probation.generation));
+        let known = |known: &AppStatus| known.probation.as_ref()?.until;
+        Some(ProbationStatus {
+            until: self.known_time(timer, known),
+            standby: self.core.standby(),
+            remark: self.remark(),
+        })
+    }
+
+    /// When a deadline is due, by the clock on the wall. Told once: the two clocks drift, and a status that changes by
+    /// microseconds would be news all the time.
+    fn known_time(
+        &self,
+        deadline: Deadline,
+        known: impl Fn(&AppStatus) -> Option<SystemTime>,
+    ) -> Option<SystemTime> {
+        let due = SystemTime::now() + self.clock.left(deadline)?;
+        let told = known(&self.status.borrow());
+        let same = |told: &SystemTime| {
+            let apart = due
+                .duration_since(*told)
+                .or_else(|_| told.duration_since(due));
+            apart.is_ok_and(|apart| apart.as_millis() < 500)
+        };
+        Some(told.filter(same).unwrap_or(due))
+    }
+}

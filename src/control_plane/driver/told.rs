@@ -1,0 +1,112 @@
+//! What the processes of a generation tell, as events of the core.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Driver;
+use crate::control_plane::backoff::GOOD_SERVICE;
+use crate::control_plane::instances::{Instances, Report, Told};
+use crate::control_plane::process::{Exit, Recipe};
+use crate::control_plane::readiness::Probe;
+use crate::control_plane::supervisor::Event;
+use crate::generation::{GenerationId, Reason, ReasonKind};
+use crate::live::{self, Backend};
+
+/// So many exits on probation are bad, also where there are more instances.
+const EXITS_MAX: u32 = 3;
+
+impl Driver {
+    pub(super) fn told(&mut self, told: Told) {
+        let id = told.generation;
+        match told.report {
+            Report::Spawned(recipe) => self.spawned(id, recipe),
+            Report::SpawnFailed(reason) => self.happened(Event::SpawnFailed(id, reason)),
+            Report::Probed { instance, probe } => self.probed(id, instance, &probe),
+            Report::Ready(published) => self.ready(id, published),
+            Report::WentBad(reason) | Report::Unready(reason) => {
+                self.happened(Event::WentBad(id, reason));
+            }
+            Report::InstanceExited { instance, exit } => self.lost_one(id, instance, exit),
+            Report::FilesChanged { instance } => {
+                self.note_changed_files(id, &format!("instance {instance} of generation {id}"));
+            }
+            Report::InstanceBack { instance } => {
+                info!(app = %self.name, generation = %id, instance, "instance is back");
+            }
+            Report::Exited { reason, by_itself } => {
+                if by_itself {
+                    self.explained_by_exit(id, &reason);
+                }
+                self.gone(id, reason);
+            }
+        }
+    }
+
+    fn spawned(&mut self, id: GenerationId, recipe: Arc<Recipe>) {
+        let members = self.generations.instances(id).map(Instances::list);
+        for member in members.unwrap_or_default() {
+            info!(app = %self.name, generation = %id, instance = member.number, pid = member.pid, address = %member.address, "started");
+        }
+        self.generations.spawned(id, recipe);
+        self.happened(Event::Spawned(id));
+    }
+
+    fn probed(&mut self, id: GenerationId, instance: u32, probe: &Probe) {
+        self.world.metrics.probed(matches!(probe, Probe::Passed(_)));
+        if self.generations.probed(id, instance, probe) {
+            let output = self.generations.last_line(id);
+            self.triggers
+                .probed(&self.name, id, probe.to_string(), output);
+        }
+    }
+
+    fn ready(&mut self, id: GenerationId, published: Arc<live::Generation<Backend>>) {
+        let asked = self
+            .core
+            .owner()
+            .and_then(|owner| self.triggers.probation(owner));
+        let probation = asked.unwrap_or(self.settings.driver.probation);
+        self.generations.ready(id, published, probation);
+        self.world
+            .metrics
+            .phase_ended("start", self.generations.age(id));
+        let mut rules = self.settings.driver.rules();
+        rules.probation = !probation.is_zero();
+        self.core.set_rules(rules);
+        self.happened(Event::Ready(id));
+    }
+
+    /// One of several is gone, and the generation goes on.
+    fn lost_one(&mut self, id: GenerationId, instance: u32, exit: Exit) {
+        let live = self.core.live() == Some(id);
+        if !live {
+            info!(app = %self.name, generation = %id, instance, %exit, "instance ended");
+            return;
+        }
+        warn!(app = %self.name, generation = %id, instance, %exit, "instance ended; it is started again");
+        self.world.metrics.restarted();
+        let exits = self.generations.instances(id).map_or(0, Instances::exits);
+        let bound = self.settings.instances.count.min(EXITS_MAX);
+        if exits >= bound {
+            let reason = format!("{exits} instances ended, the last one: {exit}");
+            let reason = Reason::new(ReasonKind::Exited, reason);
+            // Only probation makes anything of it.
+            self.happened(Event::WentBad(id, reason));
+        }
+    }
+
+    fn gone(&mut self, id: GenerationId, reason: Reason) {
+        info!(app = %self.name, generation = %id, %reason, "ended");
+        let served = self.core.live() == Some(id);
+        if served && self.generations.served(id) >= GOOD_SERVICE {
+            self.clock.reset_backoff();
+        }
+        if self.generations.is_stopping(id) {
+            self.world
+                .metrics
+                .phase_ended("stop", self.generations.stopping_for(id));
+        }
+        self.happened(Event::Exited(id, reason));
+    }
+}

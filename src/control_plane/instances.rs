@@ -1,0 +1,265 @@
+//! The processes of one generation, so that the core sees one thing: spawned together, ready together, repaired while
+//! routed, ended together.
+
+pub mod machine;
+
+mod monitor;
+mod place;
+mod shell;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::control_plane::process::{self, Exit, Output, Processes, Recipe};
+use crate::control_plane::readiness::{self, Probe};
+use crate::generation::{AppName, GenerationId, Reason};
+use crate::live::{self, Backend};
+
+/// How many processes a generation has, and how they are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many; at least 1.
+    pub count: u32,
+    /// How many of them must be ready before clients are sent there; 0: all.
+    pub min_ready: u32,
+    /// How each of a live generation is asked whether it is still well; none: it is not asked.
+    pub liveness: Option<Liveness>,
+}
+
+/// How an instance of a live generation is asked whether it is still well. One that is not is started again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// The path of an HTTP check; `None`: an accepted connection is enough.
+    pub http: Option<String>,
+    /// The `Host` of the HTTP check.
+    pub host: String,
+    /// The statuses that count as well.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// The time between the starts of two checks.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// How many failures in a row make it unwell; at least 1.
+    pub failures: u32,
+}
+
+impl Liveness {
+    /// The time between two checks, unless it is said.
+    pub const INTERVAL: Duration = Duration::from_secs(5);
+    /// How long one may take, unless it is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+    /// How many failures in a row make it unwell, unless it is said.
+    pub const FAILURES: u32 = 3;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            count: 1,
+            min_ready: 0,
+            liveness: None,
+        }
+    }
+}
+
+/// Everything it takes to start a generation.
+#[derive(Debug)]
+pub struct Plan {
+    /// The app.
+    pub app: AppName,
+    /// The number of the generation.
+    pub generation: GenerationId,
+    /// The record of the version to start again; none: it is made now, from `process`.
+    pub record: Option<Arc<Recipe>>,
+    /// What to start.
+    pub process: process::Config,
+    /// When an instance is ready.
+    pub readiness: readiness::Config,
+    /// How many there are, and how they are watched.
+    pub config: Config,
+    /// Starts the processes.
+    pub processes: Arc<Processes>,
+    /// How many workers the data plane has.
+    pub workers: usize,
+    /// Rung by workers whose last lease on it is gone while it is retired.
+    pub nudge: Arc<Notify>,
+    /// Rung by workers at each bad answer and each refused connection.
+    pub alarm: Arc<Notify>,
+}
+
+/// What one generation tells.
+#[derive(Debug)]
+pub struct Told {
+    /// The generation.
+    pub generation: GenerationId,
+    /// What it tells.
+    pub report: Report,
+}
+
+/// What a generation tells: `SpawnFailed`; or `Spawned` first and `Exited` last.
+#[derive(Debug)]
+pub enum Report {
+    /// All its processes run what this record says.
+    Spawned(Arc<Recipe>),
+    /// One could not be started, and nothing is left.
+    SpawnFailed(Reason),
+    /// A check of readiness had an answer. Left out when the receiver is behind.
+    Probed {
+        /// The instance, from 1.
+        instance: u32,
+        /// What came.
+        probe: Probe,
+    },
+    /// Enough are ready and warmed up; so the data plane is to know it.
+    Ready(Arc<live::Generation<Backend>>),
+    /// It cannot become ready.
+    WentBad(Reason),
+    /// On probation: an instance's readiness check failed three times in a row.
+    Unready(Reason),
+    /// One process is gone, and the generation goes on.
+    InstanceExited {
+        /// The instance, from 1.
+        instance: u32,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// An instance is started again from files that have changed since its generation was started.
+    FilesChanged {
+        /// The instance, from 1.
+        instance: u32,
+    },
+    /// An instance that was started again gets requests.
+    InstanceBack {
+        /// The instance, from 1.
+        instance: u32,
+    },
+    /// No process is left.
+    Exited {
+        /// How the last one ended.
+        reason: Reason,
+        /// It was not because it had been told to.
+        by_itself: bool,
+    },
+}
+
+/// One process that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it gets requests.
+    pub ready: bool,
+}
+
+/// The processes of one generation. Dropped, what is left of them is killed.
+pub struct Instances {
+    orders: mpsc::UnboundedSender<Order>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What is asked of the generation.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Probe,
+    Route { probation: bool },
+    Proven,
+    Retire,
+    Terminate,
+    Kill,
+}
+
+/// What can be looked at.
+#[derive(Debug, Default)]
+struct Shown {
+    members: Vec<Member>,
+    output: Option<Arc<Output>>,
+    probe: Option<Probe>,
+    /// How many have exited since it was last routed.
+    exits: u32,
+}
+
+impl Instances {
+    /// Starts all of them. What they tell goes to `home`.
+    pub fn start<T: From<Told> + Send + 'static>(plan: Plan, home: mpsc::Sender<T>) -> Self {
+        let (orders, received) = mpsc::unbounded_channel();
+        let shown = Arc::new(Mutex::default());
+        tokio::spawn(shell::run(plan, home, received, Arc::clone(&shown)));
+        Self { orders, shown }
+    }
+
+    /// Asks each until it is ready, and warms it up. To be called after `Spawned`.
+    pub fn probe(&self) {
+        self.order(Order::Probe);
+    }
+
+    /// It is live from now on: what is lost is started again, and on probation its readiness is asked every second.
+    pub fn route(&self, probation: bool) {
+        self.shown().exits = 0;
+        self.order(Order::Route { probation });
+    }
+
+    /// Its probation is over.
+    pub fn proven(&self) {
+        self.order(Order::Proven);
+    }
+
+    /// It is live no more: nothing is started again, and nothing asked.
+    pub fn retire(&self) {
+        self.order(Order::Retire);
+    }
+
+    /// Asks all of them to end.
+    pub fn terminate(&self) {
+        self.order(Order::Terminate);
+    }
+
+    /// Ends all of them.
+    pub fn kill(&self) {
+        self.order(Order::Kill);
+    }
+
+    /// What they write; none before the first was started.
+    pub fn output(&self) -> Option<Arc<Output>> {
+        self.shown().output.clone()
+    }
+
+    /// The processes that run.
+    pub fn list(&self) -> Vec<Member> {
+        self.shown().members.clone()
+    }
+
+    /// What the latest check of readiness saw.
+    pub fn last_probe(&self) -> Option<String> {
+        self.shown().probe.as_ref().map(ToString::to_string)
+    }
+
+    /// How many have exited since it was last routed.
+    pub fn exits(&self) -> u32 {
+        self.shown().exits
+    }
+
+    fn order(&self, order: Order) {
+        // Refused only when all is over.
+        let _ = self.orders.send(order);
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instances")
+            .field("shown", &self.shown)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,401 @@
+//! The shell around the machine of one generation: owns its processes, its checks and its timers. One task; never decides.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::machine::{Action, Event, Machine, Slot, Timer, Word};
+use super::place::{Happened, News, Place, Tasks};
+use super::{Member, Order, Plan, Report, Shown, Told};
+use crate::control_plane::backoff::GOOD_SERVICE;
+use crate::control_plane::process::{Exit, Recipe};
+use crate::control_plane::readiness::Probe;
+use crate::generation::{GenerationId, Reason, ReasonKind};
+use crate::live::{self, Backend};
+
+/// One generation's processes and all that waits for them.
+struct Shell<T> {
+    plan: Plan,
+    tasks: Tasks,
+    home: mpsc::Sender<T>,
+    shown: Arc<Mutex<Shown>>,
+    machine: Machine,
+    published: Option<Arc<live::Generation<Backend>>>,
+    places: Vec<Place>,
+    timers: BTreeMap<Timer, Instant>,
+    probation: bool,
+    /// Why the candidate is bad or could not be started.
+    blame: Option<Reason>,
+    /// How the process that ended last did, and whether by itself.
+    exit: Option<(Reason, bool)>,
+    over: bool,
+}
+
+/// Runs a generation from its first process to its last.
+pub(super) async fn run<T: From<Told> + Send + 'static>(
+    plan: Plan,
+    home: mpsc::Sender<T>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    shown: Arc<Mutex<Shown>>,
+) {
+    let recipe = match &plan.record {
+        Some(recipe) => Ok(Arc::clone(recipe)),
+        None => resolve(&plan).await,
+    };
+    let recipe = match recipe {
+        Ok(recipe) => recipe,
+        Err(reason) => return tell(&home, plan.generation, Report::SpawnFailed(reason)).await,
+    };
+    let (news, mut received) = mpsc::unbounded_channel();
+    let (mut shell, actions) = Shell::new(plan, home, shown, recipe, news);
+    shell.perform(actions).await;
+    while !shell.over {
+        let due = shell.timers.values().min().copied();
+        tokio::select! {
+            news = received.recv() => {
+                let news = news.expect("the shell holds a sender of its own");
+                shell.hear(news).await;
+            }
+            // Nobody holds it any more: nothing of it is to stay.
+            order = orders.recv() => shell.obey(order.unwrap_or(Order::Kill)).await,
+            () = until(due) => shell.fire().await,
+        }
+    }
+}
+
+/// Reads the environment file and the directory anew. On a thread of its own: a file system may hang.
+async fn resolve(plan: &Plan) -> Result<Arc<Recipe>, Reason> {
+    let (process, notify) = (plan.process.clone(), plan.readiness.notify);
+    let resolved = tokio::task::spawn_blocking(move || process.resolve(std::env::vars_os()));
+    let panicked = |error| {
+        Reason::new(
+            ReasonKind::Spawn,
+            format!("cannot prepare the start: {error}"),
+        )
+    };
+    let recipe = resolved
+        .await
+        .unwrap_or_else(|error| Err(panicked(error)))?;
+    Ok(Arc::new(recipe.notifying(notify)))
+}
+
+/// Waits for a deadline, for ever if there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tell<T: From<Told>>(home: &mpsc::Sender<T>, generation: GenerationId, report: Report) {
+    // The driver waits for the last word of each generation.
+    let _ = home.send(Told { generation, report }.into()).await;
+}
+
+/// Instances are counted from 1 outside.
+pub(super) fn outside(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+impl<T: From<Told> + Send + 'static> Shell<T> {
+    fn new(
+        plan: Plan,
+        home: mpsc::Sender<T>,
+        shown: Arc<Mutex<Shown>>,
+        recipe: Arc<Recipe>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> (Self, Vec<Action>) {
+        let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let count = whole(plan.config.count);
+        let (machine, actions) = Machine::new(count, whole(plan.config.min_ready));
+        let tasks = Tasks {
+            app: plan.app.clone(),
+            generation: plan.generation,
+            processes: Arc::clone(&plan.processes),
+            recipe,
+            readiness: plan.readiness.clone(),
+            liveness: plan.config.liveness.clone(),
+            news,
+        };
+        let shell = Self {
+            plan,
+            tasks,
+            home,
+            shown,
+            machine,
+            published: None,
+            places: (0..count).map(|_| Place::default()).collect(),
+            timers: BTreeMap::new(),
+            probation: false,
+            blame: None,
+            exit: None,
+            over: false,
+        };
+        (shell, actions)
+    }
+
+    async fn hear(&mut self, news: News) {
+        let News {
+            number,
+            serial,
+            happened,
+        } = news;
+        if self.places[number].serial != serial {
+            return;
+        }
+        let event = match happened {
+            Happened::Spawned(process) => {
+                self.show(|shown| shown.output = Some(Arc::clone(process.output())));
+                self.places[number].process = Some(process);
+                Event::Spawned(number)
+            }
+            Happened::NotSpawned(reason) => {
+                self.blame.get_or_insert(reason);
+                Event::NotSpawned(number)
+            }
+            Happened::Probed(probe) => return self.probed(number, probe),
+            Happened::FilesChanged => {
+                let instance = outside(number);
+                return self.tell(Report::FilesChanged { instance }).await;
+            }
+            Happened::Passed(address) => {
+                self.places[number].serves_at(address);
+                Event::Passed(number)
+            }
+            Happened::Unfit(reason) => {
+                self.blame = Some(self.of_several(number, reason));
+                Event::Unfit(number)
+            }
+            Happened::Unready(reason) => {
+                let reason = self.of_several(number, reason);
+                return self.tell(Report::Unready(reason)).await;
+            }
+            Happened::Unwell(reason) => {
+                warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), %reason, "instance is not well: killing it");
+                Event::Unfit(number)
+            }
+            Happened::Exited(exit) => return self.exited(number, exit).await,
+            Happened::Explained(reason) => {
+                self.blame = Some(self.of_several(number, reason.clone()));
+                self.exit = Some((reason, true));
+                Event::Exited(number)
+            }
+        };
+        self.step(event).await;
+    }
+
+    fn probed(&self, number: usize, probe: Probe) {
+        self.show(|shown| shown.probe = Some(probe.clone()));
+        let report = Report::Probed {
+            instance: outside(number),
+            probe,
+        };
+        let told = Told {
+            generation: self.plan.generation,
+            report,
+        };
+        // There is room, or the next probe says more.
+        let _ = self.home.try_send(told.into());
+    }
+
+    /// Says which instance it was, where there are several.
+    fn of_several(&self, number: usize, reason: Reason) -> Reason {
+        if self.places.len() == 1 {
+            return reason;
+        }
+        let message = format!("instance {}: {}", outside(number), reason.message);
+        Reason::new(reason.kind, message)
+    }
+
+    async fn exited(&mut self, number: usize, exit: Exit) {
+        let candidate = matches!(self.machine.slots()[number], Slot::Running | Slot::Probing)
+            && self.published.is_none();
+        if candidate {
+            // It has no requests to lose: its last words come first, for the reason may stand in them.
+            return self.tasks.explain(number, &mut self.places[number], exit);
+        }
+        let by_itself = !self.places[number].obeys(exit);
+        let when = match (self.machine.is_routed(), by_itself) {
+            (true, _) => "while it served",
+            (false, true) => "after it had served",
+            (false, false) => "while it was stopping",
+        };
+        let reason = self.of_several(number, exit.reason(when));
+        self.exit = Some((reason, by_itself));
+        let place = &mut self.places[number];
+        if place.served() >= GOOD_SERVICE {
+            place.backoff.reset();
+        }
+        place.ended(exit);
+        self.show(|shown| shown.exits += 1);
+        self.step(Event::Exited(number)).await;
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Probe => self.step(Event::ProbeAsked).await,
+            Order::Route { probation } => {
+                self.probation = probation;
+                self.step(Event::Routed).await;
+                self.monitor();
+            }
+            Order::Proven => {
+                self.probation = false;
+                self.monitor();
+            }
+            Order::Retire => {
+                self.step(Event::Retired).await;
+                self.monitor();
+            }
+            Order::Terminate => self.step(Event::TerminateAsked).await,
+            Order::Kill => self.step(Event::KillAsked).await,
+        }
+    }
+
+    /// Those that serve are asked whether they are still well, for as long as clients are sent there.
+    fn monitor(&mut self) {
+        let routed = self.machine.is_routed();
+        for (number, slot) in self.machine.slots().iter().enumerate() {
+            let watched = routed && *slot == Slot::Ready;
+            let place = &mut self.places[number];
+            place.monitors = JoinSet::new();
+            if watched {
+                self.tasks.monitor(number, place, self.probation);
+            }
+        }
+    }
+
+    async fn fire(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> = self.timers.extract_if(.., |_, at| *at <= now).collect();
+        for (timer, _) in due {
+            if let Timer::Start(number) = timer {
+                warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), "instance is not ready in time: killing it");
+            }
+            self.step(Event::Fired(timer)).await;
+        }
+    }
+
+    async fn step(&mut self, event: Event) {
+        let actions = self.machine.step(event);
+        self.perform(actions).await;
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(number) => self.tasks.spawn(number, &mut self.places[number]),
+                Action::Probe(number) => self.tasks.probe(number, &mut self.places[number]),
+                Action::Terminate(number) => self.places[number].terminate(),
+                Action::Kill(number) => self.places[number].kill(),
+                Action::Balance => self.balance(),
+                Action::Tell(word) => self.told(word).await,
+                Action::Arm(timer) => self.arm(timer),
+                Action::Disarm(timer) => {
+                    self.timers.remove(&timer);
+                }
+            }
+        }
+        self.show_members();
+    }
+
+    fn arm(&mut self, timer: Timer) {
+        let after = match timer {
+            Timer::Backoff(number) => self.places[number].backoff.pause(),
+            Timer::Start(_) => self.plan.readiness.start_timeout,
+        };
+        self.timers.insert(timer, Instant::now() + after);
+    }
+
+    fn balance(&self) {
+        if let Some(published) = &self.published {
+            published.payload.balance(self.in_balance());
+        }
+    }
+
+    fn in_balance(&self) -> Vec<live::Instance> {
+        let instance = |number: usize| {
+            Some(live::Instance {
+                number: outside(number),
+                address: self.places[number].address.clone()?,
+            })
+        };
+        self.machine.balance().filter_map(instance).collect()
+    }
+
+    fn publish(&mut self) -> Arc<live::Generation<Backend>> {
+        let (nudge, alarm) = (Arc::clone(&self.plan.nudge), Arc::clone(&self.plan.alarm));
+        let workers = self.plan.workers;
+        let backend = Backend::new(self.in_balance(), workers, move || alarm.notify_one());
+        let generation = live::Generation::new(self.plan.generation, backend, workers, move |_| {
+            nudge.notify_one();
+        });
+        Arc::clone(self.published.insert(Arc::new(generation)))
+    }
+
+    async fn told(&mut self, word: Word) {
+        let report = match word {
+            Word::Spawned => {
+                self.show_members();
+                Report::Spawned(Arc::clone(&self.tasks.recipe))
+            }
+            Word::SpawnFailed => Report::SpawnFailed(self.blamed()),
+            Word::Ready => Report::Ready(self.publish()),
+            Word::WentBad => Report::WentBad(self.blamed()),
+            Word::Lost(number) => match self.places[number].exit.take() {
+                Some(exit) => Report::InstanceExited {
+                    instance: outside(number),
+                    exit,
+                },
+                None => return,
+            },
+            Word::Back(number) => {
+                self.monitor();
+                Report::InstanceBack {
+                    instance: outside(number),
+                }
+            }
+            Word::Exited => {
+                let ended = self.exit.take();
+                let (reason, by_itself) = ended.unwrap_or_else(|| (self.blamed(), true));
+                Report::Exited { reason, by_itself }
+            }
+        };
+        self.over = matches!(report, Report::SpawnFailed(_) | Report::Exited { .. });
+        self.show_members();
+        self.tell(report).await;
+    }
+
+    fn blamed(&mut self) -> Reason {
+        let ended = || Reason::new(ReasonKind::Spawn, "ended before all of it was started");
+        self.blame.take().unwrap_or_else(ended)
+    }
+
+    async fn tell(&self, report: Report) {
+        tell(&self.home, self.plan.generation, report).await;
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Shown)) {
+        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn show_members(&self) {
+        let balance: Vec<_> = self.machine.balance().collect();
+        let member = |(number, place): (usize, &Place)| {
+            let process = place.process.as_ref()?;
+            let address = place.address.as_ref().unwrap_or_else(|| process.address());
+            Some(Member {
+                number: outside(number),
+                pid: process.pid(),
+                address: address.to_string(),
+                ready: balance.contains(&number),
+            })
+        };
+        let members = self.places.iter().enumerate().filter_map(member).collect();
+        self.show(|shown| shown.members = members);
+    }
+}

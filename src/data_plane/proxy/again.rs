@@ -1,0 +1,153 @@
+//! What it takes to send a request once more after it was written, and whether it may be.
+
+use std::time::Duration;
+
+use http::header::HeaderName;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body::Body;
+
+use crate::data_plane::AppConfig;
+use crate::data_plane::body::{Claim, Received, RequestBody};
+use crate::data_plane::exchange::Recall;
+use crate::data_plane::upstream::Failed;
+use crate::telemetry::traffic::Reason;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The head of a request that may be sent again, and the right to its body.
+#[derive(Debug)]
+pub(super) struct Again {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// Twice is once: RFC 9110 section 9.2.2, or the client says so by `Idempotency-Key`.
+    idempotent: bool,
+    /// None: there is no body.
+    claim: Option<Claim>,
+    keeping: Keeping,
+}
+
+/// How much of a body may be kept.
+#[derive(Clone, Copy, Debug)]
+struct Keeping {
+    /// While it streams; 0 where the method forbids that it be sent again.
+    streamed_max: usize,
+    /// Received before the app sees it; 0 where it is not.
+    buffered_max: usize,
+}
+
+// === impl Again ===
+
+impl Again {
+    /// None: whatever happens, this request can be sent again only where nothing of it was written.
+    pub(super) fn of(request: &Request<RequestBody>, config: &AppConfig) -> Option<Self> {
+        let idempotent = request.method().is_idempotent()
+            || (config.resend_idempotency_key && request.headers().contains_key(IDEMPOTENCY_KEY));
+        let keeping = Keeping::of(request.body(), idempotent, config);
+        if !idempotent && config.buffer_requests == 0 {
+            return None;
+        }
+        if !request.body().is_end_stream() && keeping.is_nothing() {
+            return None;
+        }
+        Some(Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            idempotent,
+            claim: Claim::new(request.body(), keeping.max()),
+            keeping,
+        })
+    }
+
+    /// Receives the body in advance, if it is one of those.
+    ///
+    /// # Errors
+    ///
+    /// When the client fails to send it.
+    pub(super) async fn receive(&self, idle: Duration) -> Result<(), Reason> {
+        let Keeping {
+            streamed_max,
+            buffered_max,
+        } = self.keeping;
+        let Some(claim) = self.claim.as_ref().filter(|_| buffered_max > 0) else {
+            return Ok(());
+        };
+        match claim.receive(buffered_max, idle).await? {
+            Received::Whole => {}
+            Received::Part if streamed_max > 0 => claim.keep(streamed_max),
+            Received::Part => claim.stop_keeping(),
+        }
+        Ok(())
+    }
+
+    /// Whether the request may go to the app once more after the app has had it, or a part of it.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.idempotent && self.is_whole()
+    }
+
+    /// Whether it may go to the app once more after it was written and failed like this.
+    pub(super) fn may_follow(&self, failed: &Failed) -> bool {
+        let untaken = failed.untaken && self.keeping.buffered_max > 0;
+        (self.idempotent || untaken) && self.is_whole()
+    }
+
+    /// Whether it is safe (RFC 9110 section 9.2.1) and can be sent once more. `TRACE` asks about the way itself.
+    pub(super) fn is_safe(&self) -> bool {
+        let safe = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        safe && self.may_repeat()
+    }
+
+    /// Whether it may be taken from one generation to another although it has been written.
+    pub(super) fn recall(&self) -> Recall {
+        if self.is_safe() && self.claim.as_ref().is_none_or(Claim::stays_whole) {
+            Recall::May
+        } else {
+            Recall::Never
+        }
+    }
+
+    /// The request as it was.
+    pub(super) fn request(&self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::default());
+        if let Some(claim) = &self.claim {
+            *request.body_mut() = claim.again();
+        }
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn is_whole(&self) -> bool {
+        self.claim.as_ref().is_none_or(Claim::is_whole)
+    }
+}
+
+// === impl Keeping ===
+
+impl Keeping {
+    fn of(body: &RequestBody, idempotent: bool, config: &AppConfig) -> Self {
+        let size = body.size_hint().exact();
+        let fitting = |max: usize| {
+            let fits = size.is_none_or(|size| size <= max as u64);
+            if fits { max } else { 0 }
+        };
+        Self {
+            streamed_max: fitting(if idempotent {
+                config.resend_body_max
+            } else {
+                0
+            }),
+            buffered_max: fitting(config.buffer_requests),
+        }
+    }
+
+    fn max(self) -> usize {
+        self.streamed_max.max(self.buffered_max)
+    }
+
+    fn is_nothing(self) -> bool {
+        self.max() == 0
+    }
+}

@@ -1,0 +1,138 @@
+//! What became of a request that got no answer. Never decides whether it may be sent again.
+
+use std::error::Error;
+use std::io;
+
+use http::Request;
+
+use super::pool::Link;
+use crate::data_plane::body::{Patience, RequestBody};
+use crate::telemetry::traffic::Reason;
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub(in crate::data_plane) struct Failed {
+    pub(in crate::data_plane) failure: Failure,
+    /// The request, where nothing of it was written.
+    pub(in crate::data_plane) request: Option<Request<RequestBody>>,
+    /// The app cannot have read the whole of it: it was not written to its end, or the connection was reset.
+    pub(in crate::data_plane) untaken: bool,
+}
+
+/// What became of a request that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data_plane) enum Failure {
+    /// Not written: the connection was refused.
+    Refused,
+    /// Not written: the connection was not accepted in time.
+    ConnectTimedOut,
+    /// Not written: no connection for another cause.
+    ConnectFailed,
+    /// Not written: a fresh connection closed before. (An idle one that did is replaced at once.)
+    Unwritten,
+    /// Written on a connection that had been idle, which closed without a byte of the answer.
+    LostReused,
+    /// Written, and the connection closed without a byte of the answer.
+    Lost,
+    /// Written, and the answer began but its head did not end.
+    Truncated,
+    /// The head of the answer breaks a rule of HTTP.
+    BadAnswer,
+    /// The head of the answer is too large.
+    AnswerTooLarge,
+    /// The client's body breaks a rule of HTTP, or the client went away.
+    BadBody,
+    /// The client's body made no progress.
+    BodyTimedOut,
+    /// The head of the answer did not come in time.
+    AnswerTimedOut,
+    /// The generation had to stop.
+    Cut,
+    /// The generation was failed over, and the request may go to the live one.
+    Recalled,
+}
+
+/// What it means that hyper gave this error after it had taken the request.
+pub(super) fn explain(error: &hyper::Error, link: &Link, patience: &Patience) -> Failure {
+    if patience.body_failed() {
+        Failure::BadBody
+    } else if error.is_parse_too_large() {
+        Failure::AnswerTooLarge
+    } else if error.is_parse() {
+        Failure::BadAnswer
+    } else if link.has_heard() {
+        Failure::Truncated
+    } else {
+        Failure::Lost
+    }
+}
+
+/// Whether the other side reset the connection rather than ending it.
+pub(super) fn is_reset(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            );
+        }
+        source = error.source();
+    }
+    false
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// It failed before it reached a connection, or without a word of the connection's end.
+    pub(super) fn boxed(failure: Failure, request: Option<Request<RequestBody>>) -> Box<Self> {
+        Box::new(Self {
+            failure,
+            request,
+            untaken: false,
+        })
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Whether the app is to blame: it could not be reached, or gave no answer that can be passed on. An idle connection
+    /// that had gone stale says nothing about the app.
+    pub(in crate::data_plane) fn is_apps(self) -> bool {
+        match self {
+            Self::Refused
+            | Self::ConnectTimedOut
+            | Self::ConnectFailed
+            | Self::Unwritten
+            | Self::Lost
+            | Self::Truncated
+            | Self::BadAnswer
+            | Self::AnswerTooLarge
+            | Self::AnswerTimedOut => true,
+            Self::LostReused | Self::BadBody | Self::BodyTimedOut | Self::Cut | Self::Recalled => {
+                false
+            }
+        }
+    }
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused => Self::ConnectionRefused,
+            Failure::ConnectTimedOut => Self::ConnectionTimeout,
+            Failure::ConnectFailed => Self::ConnectionFailed,
+            Failure::Unwritten | Failure::LostReused | Failure::Lost | Failure::Truncated => {
+                Self::ConnectionLost
+            }
+            Failure::BadAnswer => Self::BadAnswer,
+            Failure::AnswerTooLarge => Self::AnswerTooLarge,
+            Failure::BadBody => Self::BadRequest,
+            Failure::BodyTimedOut => Self::BodyTimeout,
+            Failure::AnswerTimedOut => Self::AnswerTimeout,
+            Failure::Cut | Failure::Recalled => Self::Cut,
+        }
+    }
+}
