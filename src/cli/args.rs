@@ -349,7 +349,7 @@ mod tests {
             (["run", "--instances", "0"], "1..=1000"),
             (["run", "--probation", "30"], r#"write "30s""#),
             (["pause", "--for", "0"], "at least 1ms"),
-            (["rollback", "a b", ""], "letters, digits"),
+            (["rollback", "--json", "a b"], "letters, digits"),
             (["pause", "--for", "5"], r#"write "5s""#),
         ] {
             assert!(refused(&line).contains(part), "{}", refused(&line));
