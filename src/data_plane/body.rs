@@ -3,6 +3,7 @@
 //!
 //! Every wrapper is honest about its end and its size, for hyper frames the message by them.
 
+mod buffers;
 mod discard;
 mod events;
 mod patience;
@@ -10,6 +11,7 @@ mod request;
 mod store;
 mod upload;
 
+pub(super) use self::buffers::{Buffers, Room};
 pub(super) use self::discard::Discard;
 pub(super) use self::patience::Patience;
 pub(super) use self::request::RequestBody;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::App;
 use super::upstream::InFlight;
+use crate::generation::GenerationId;
 use crate::live::{Backend, Generation, Lease, Origin, Outcomes};
 use crate::telemetry::traffic::StreamKind;
 
@@ -221,6 +222,12 @@ impl Exchange {
         tell(&entries[self.key].lease.generation().payload.outcomes);
     }
 
+    /// Tells something about the instance that it is with.
+    pub(super) fn instance_did(&self, tell: impl FnOnce(&Outcomes, u32)) {
+        let number = self.seat.pool().number();
+        self.outcomes(|outcomes| tell(outcomes, number));
+    }
+
     /// From now on it is a stream: ordinary draining does not wait for it.
     pub(super) fn become_stream(&self, kind: StreamKind) {
         let mut entries = self.register.entries.borrow_mut();
@@ -230,6 +237,14 @@ impl Exchange {
     /// The instance that it is with.
     pub(super) fn seat(&self) -> &InFlight {
         &self.seat
+    }
+
+    /// The number of the generation that it is with.
+    pub(super) fn generation_id(&self) -> GenerationId {
+        self.register.entries.borrow()[self.key]
+            .lease
+            .generation()
+            .id()
     }
 
     /// The generation that it is with.

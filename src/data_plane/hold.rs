@@ -67,6 +67,7 @@ struct Stay<'a> {
     place: Place,
     since: Instant,
     outcome: HoldOutcome,
+    took_turn: bool,
 }
 
 // === impl Queue ===
@@ -84,9 +85,14 @@ impl Queue {
         }
     }
 
-    /// Whether a new request may go at once, with nobody to wait behind.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.borrow().is_empty()
+    /// Whether a new request has to wait behind others: those that could go now and have no turn yet. Those that wait for
+    /// a later publication are in nobody's way.
+    pub(super) fn has_others_to_go(&self) -> bool {
+        let now = self.seen();
+        let waiting = self.waiting.borrow();
+        waiting
+            .values()
+            .any(|waiter| !waiter.called && waiter.seen < now)
     }
 
     /// What a request that acquires a lease now has seen.
@@ -111,6 +117,7 @@ impl Queue {
     }
 
     /// Waits for a turn: until something live was published that `seen` does not know, and all older ones have gone.
+    /// What comes of it when `until` comes first is counted as `late`.
     ///
     /// # Errors
     ///
@@ -124,6 +131,7 @@ impl Queue {
         place: Place,
         seen: Seen,
         until: Instant,
+        late: HoldOutcome,
     ) -> Result<Turn, NoTurn> {
         let mut stay = self.enter(place, seen)?;
         self.call();
@@ -137,9 +145,10 @@ impl Queue {
             Poll::Pending
         });
         let result = timeout_at(until, called).await;
+        stay.took_turn = result.is_ok();
         stay.outcome = match result {
             Ok(()) => HoldOutcome::Released,
-            Err(_) => HoldOutcome::TimedOut,
+            Err(_) => late,
         };
         // Nothing may come between leaving the queue with a turn and owning that turn.
         let turn = result.map(|()| Turn(Rc::clone(self)));
@@ -170,6 +179,7 @@ impl Queue {
             place,
             since: Instant::now(),
             outcome: HoldOutcome::Gone,
+            took_turn: false,
         })
     }
 
@@ -217,7 +227,7 @@ impl Drop for Stay<'_> {
             .counters()
             .hold_ended(self.outcome, self.since.elapsed());
         let called = waiter.is_some_and(|waiter| waiter.called);
-        if called && self.outcome != HoldOutcome::Released {
+        if called && !self.took_turn {
             // Called, but gone before it could go: its turn is the next one's.
             self.queue.give_back();
         }

@@ -57,10 +57,12 @@ async fn relay(
 ) -> Result<Response<Source>, Reason> {
     let worker = client.worker();
     let mut call = Call::new(request, client, busy, record.started(), asker)?;
-    call.receive(worker.settings.client.body_timeout).await?;
+    call.receive(worker, record).await?;
     let mut attempts = Attempts::new(&worker.site, record.started());
     loop {
-        let attempt = attempts.begin(record, call.recall()).await?;
+        let attempt = attempts
+            .begin(record, call.recall(), call.patience())
+            .await?;
         record.sending();
         let request = call.take();
         let terms = Terms {
@@ -72,6 +74,7 @@ async fn relay(
             Ok((answer, _))
                 if is_rescuable(answer.status()) && call.is_safe() && attempts.rescue(&attempt) =>
             {
+                record.not_answered();
                 call.prepare_again(None);
             }
             Ok(reply) => {
@@ -81,6 +84,7 @@ async fn relay(
                 return call.answered(reply, attempt.exchange, origin, client);
             }
             Err(failed) => {
+                record.not_answered();
                 attempts.failed(&failed, &attempt, call.may_follow(&failed))?;
                 call.prepare_again(failed.request);
             }

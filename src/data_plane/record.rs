@@ -17,7 +17,8 @@ pub(super) struct Record {
     protocol: Protocol,
     class: Option<CodeClass>,
     started: Instant,
-    held: Duration,
+    /// What others took so far, besides the attempt under way.
+    waited: Duration,
     sent: Instant,
 }
 
@@ -34,7 +35,7 @@ impl Record {
             protocol: Protocol::from(request.version()),
             class: None,
             started,
-            held: Duration::ZERO,
+            waited: Duration::ZERO,
             sent: started,
         }
     }
@@ -44,9 +45,9 @@ impl Record {
         self.started
     }
 
-    /// It was held for a while.
-    pub(super) fn held(&mut self, time: Duration) {
-        self.held += time;
+    /// It waited so long for something that hitless does not do: to be let go, for its body, for an attempt that failed.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.waited += time;
     }
 
     /// It is being sent to the app.
@@ -54,10 +55,16 @@ impl Record {
         self.sent = Instant::now();
     }
 
+    /// The app gave no answer that can be passed on.
+    pub(super) fn not_answered(&mut self) {
+        self.waited += self.sent.elapsed();
+    }
+
     /// The head of the app's answer came.
     pub(super) fn head_came(&self) {
-        let (waited, total) = (self.sent.elapsed(), self.started.elapsed());
-        let overhead = total.saturating_sub(waited + self.held);
+        let now = Instant::now();
+        let (waited, total) = (now - self.sent, now - self.started);
+        let overhead = total.saturating_sub(waited + self.waited);
         self.site.counters().head_came(waited, overhead);
     }
 

@@ -8,10 +8,12 @@ mod budget;
 pub(super) use self::budget::Budget;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::body::Patience;
 use super::exchange::{Exchange, Recall};
 use super::hold::{NoTurn, Place, Seen, Turn};
 use super::record::Record;
@@ -19,7 +21,11 @@ use super::upstream::{Failed, Failure, Upstream};
 use super::worker::Site;
 use crate::generation::{Address, GenerationId};
 use crate::live::{Backend, Lease, Origin, Trust};
-use crate::telemetry::traffic::{Reason, ResendOutcome, ResendReason};
+use crate::telemetry::traffic::{HoldOutcome, Reason, ResendOutcome, ResendReason};
+
+/// How long a request that was lost waits for another instance to come. An instance that has died is out of the balance by
+/// then; one that is still there has only lost this request, and may be asked again.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// All attempts to get one request answered.
 #[derive(Debug)]
@@ -39,7 +45,10 @@ pub(super) struct Attempts {
     ready: Option<Attempt>,
     seen: Seen,
     place: Option<Place>,
-    hold_until: Option<Instant>,
+    /// How long it may still be held.
+    hold_left: Duration,
+    /// An instance that took the request and lost it may be asked again, if it turns out to be alive.
+    may_live: bool,
     turn: Option<Turn>,
     resent: Option<ResendReason>,
 }
@@ -65,7 +74,17 @@ enum FailedAt {
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Live,
-    Fallback,
+    Fallback {
+        /// Where to look when there is none.
+        after: After,
+    },
+    Hold,
+}
+
+/// Where to look when no fallback is there.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    Live,
     Hold,
 }
 
@@ -88,13 +107,15 @@ impl Attempts {
             ready: None,
             seen: Seen::default(),
             place: None,
-            hold_until: None,
+            hold_left: site.app.config.hold_timeout,
+            may_live: false,
             turn: None,
             resent: None,
         }
     }
 
-    /// The next attempt, held until there is somebody to go to. `recall` says whether it may be taken from there again.
+    /// The next attempt, held until there is somebody to go to. `recall` says whether it may be taken from there again;
+    /// one that has been sent before is held no longer than it may be waited for.
     ///
     /// # Errors
     ///
@@ -103,8 +124,10 @@ impl Attempts {
         &mut self,
         record: &mut Record,
         recall: Recall,
+        patience: &Patience,
     ) -> Result<Attempt, Reason> {
         self.recall = recall;
+        let deadline = patience.deadline().filter(|_| self.begun);
         if let Some(attempt) = self.ready.take() {
             return Ok(attempt);
         }
@@ -115,8 +138,8 @@ impl Attempts {
                         return Ok(attempt);
                     }
                 }
-                Next::Fallback => {
-                    self.next = Next::Hold;
+                Next::Fallback { after } => {
+                    self.next = after.into();
                     let lease = self.site.live.acquire_fallback();
                     if let Some(attempt) = lease.and_then(|lease| self.begin_with(lease)) {
                         return Ok(attempt);
@@ -124,9 +147,14 @@ impl Attempts {
                 }
                 Next::Hold => {
                     let since = Instant::now();
-                    let held = self.hold().await;
-                    record.held(since.elapsed());
+                    let held = self.hold(since, deadline).await;
+                    let time = since.elapsed();
+                    record.waited(time);
+                    self.hold_left = self.hold_left.saturating_sub(time);
                     held.inspect_err(|_| self.resent_as(ResendOutcome::Failed))?;
+                    if !self.begun {
+                        patience.starts_now();
+                    }
                     self.next = Next::Live;
                 }
             }
@@ -135,14 +163,14 @@ impl Attempts {
 
     fn begin_live(&mut self) -> Option<Attempt> {
         self.next = Next::Hold;
-        if self.turn.is_none() && !self.begun && !self.site.hold.is_empty() {
+        if self.turn.is_none() && !self.begun && self.site.hold.has_others_to_go() {
             // Others have waited for longer.
             return None;
         }
         self.seen = self.site.hold.seen();
         let attempt = self.begin_with(self.site.live.acquire()?);
         if attempt.is_none() && !self.tried.is_empty() {
-            self.next = Next::Fallback;
+            self.next = Next::Fallback { after: After::Hold };
         }
         attempt
     }
@@ -161,20 +189,35 @@ impl Attempts {
         })
     }
 
-    async fn hold(&mut self) -> Result<(), Reason> {
+    async fn hold(
+        &mut self,
+        now: Instant,
+        deadline: Option<(Instant, Failure)>,
+    ) -> Result<(), Reason> {
         let hold = &self.site.hold;
         let place = *self.place.get_or_insert_with(|| hold.place());
-        let timeout = self.site.app.config.hold_timeout;
-        let until = *self
-            .hold_until
-            .get_or_insert_with(|| Instant::now() + timeout);
         self.turn = None;
-        let turn = hold.wait(place, self.seen, until).await;
-        self.turn = Some(turn.map_err(|no_turn| match no_turn {
+        let (end, reason) = match deadline {
+            Some((at, failure)) if at < now + self.hold_left => (at, failure.into()),
+            _ => (now + self.hold_left, Reason::HoldTimeout),
+        };
+        let look = now + SECOND_LOOK;
+        let turn = if self.may_live && look < end {
+            let turn = hold.wait(place, self.seen, look, HoldOutcome::Released);
+            turn.await.map(Some).or_else(|no_turn| match no_turn {
+                NoTurn::TimedOut => Ok(None),
+                NoTurn::Full => Err(NoTurn::Full),
+            })
+        } else {
+            let turn = hold.wait(place, self.seen, end, HoldOutcome::TimedOut);
+            turn.await.map(Some)
+        };
+        self.turn = turn.map_err(|no_turn| match no_turn {
             NoTurn::Full => Reason::HoldFull,
-            NoTurn::TimedOut => Reason::HoldTimeout,
-        })?);
+            NoTurn::TimedOut => reason,
+        })?;
         self.tried.clear();
+        self.may_live = false;
         Ok(())
     }
 
@@ -203,16 +246,27 @@ impl Attempts {
             _ => None,
         };
         let paid = may.filter(|(reason, written)| self.pays(*reason, *written));
+        if paid.is_none() && failure == Failure::LostReused {
+            // Once it is all that the client gets, it is the app's answer.
+            attempt.exchange.ended(self.origin(attempt), true);
+        }
         let (reason, _) = paid.ok_or(failure)?;
         self.resent = Some(reason);
         self.fresh = true;
+        self.may_live = failure == Failure::Lost;
         if failure != Failure::LostReused {
             // The others say something about the instance; that one only about an idle connection.
             let address = attempt.exchange.seat().pool().address().clone();
             self.tried.push((attempt.upstream.generation(), address));
             self.failed_at(attempt);
         }
-        self.next = Next::Live;
+        let last = self.left == 0 && reason != ResendReason::Failover;
+        self.next = if last && failure != Failure::LostReused {
+            // The last try goes to where there is most hope.
+            Next::Fallback { after: After::Live }
+        } else {
+            Next::Live
+        };
         Ok(())
     }
 
@@ -245,13 +299,21 @@ impl Attempts {
         if self.rescued || !self.site.app.config.rescue_5xx {
             return false;
         }
-        let lease = match attempt.exchange.generation().payload.outcomes.trust() {
-            Trust::Full => None,
-            Trust::Probation => self.site.live.acquire_fallback(),
-            Trust::Fallen => self.site.live.acquire(),
-        };
+        let mut trust = Trust::Full;
+        attempt
+            .exchange
+            .outcomes(|outcomes| trust = outcomes.trust());
+        let live = &self.site.live;
         let from = attempt.upstream.generation();
-        let other = lease.filter(|lease| lease.generation().id() != from);
+        let other = |lease: &Lease<Backend>| lease.generation().id() != from;
+        let standby = || live.acquire_fallback().filter(other);
+        let wanted = || live.acquire().filter(other);
+        // Which of the two it is may be changing at this moment.
+        let other = match trust {
+            Trust::Full => None,
+            Trust::Probation => standby().or_else(wanted),
+            Trust::Fallen => wanted().or_else(standby),
+        };
         let fresh = std::mem::replace(&mut self.fresh, true);
         self.ready = other.and_then(|lease| self.begin_with(lease));
         if self.ready.is_none() {
@@ -296,6 +358,15 @@ impl Attempts {
     }
 }
 
+impl From<After> for Next {
+    fn from(after: After) -> Self {
+        match after {
+            After::Live => Self::Live,
+            After::Hold => Self::Hold,
+        }
+    }
+}
+
 impl Drop for Attempts {
     fn drop(&mut self) {
         self.resent_as(ResendOutcome::Abandoned);
@@ -324,7 +395,8 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         Failure::LostReused => Some((ResendReason::Stale, Written::Yes)),
         Failure::Lost => Some((ResendReason::Lost, Written::Yes)),
         Failure::Recalled => Some((ResendReason::Failover, Written::Yes)),
-        Failure::Truncated
+        Failure::NoSocket
+        | Failure::Truncated
         | Failure::BadAnswer
         | Failure::AnswerTooLarge
         | Failure::BadBody

@@ -168,13 +168,14 @@ impl Upstream {
             Err(failure) => return Err(Failed::boxed(failure, Some(request))),
         };
         let response = self.send_on(&mut link, exchange, request, patience).await;
-        let response = response.inspect_err(|failed| {
-            if failed.failure == Failure::Unwritten && failed.untaken {
-                // Accepted, and reset before anything was written: a listener that is being closed does so.
-                exchange.outcomes(Outcomes::refused);
+        match &response {
+            // Accepted, and reset before anything was written: a listener that is being closed does so.
+            Err(failed) if failed.failure == Failure::Unwritten && failed.untaken => {
+                exchange.instance_did(Outcomes::refused);
             }
-        })?;
-        Ok((response, link))
+            _ => exchange.instance_did(Outcomes::connected),
+        }
+        Ok((response?, link))
     }
 
     async fn send_on(
@@ -213,9 +214,8 @@ impl Upstream {
             Err(error) => Err(error),
         };
         match &connected {
-            Ok(_) => exchange.outcomes(Outcomes::connected),
-            Err(Failure::Refused) => exchange.outcomes(Outcomes::refused),
-            Err(_) => {}
+            Err(Failure::Refused) => exchange.instance_did(Outcomes::refused),
+            Ok(_) | Err(_) => {}
         }
         self.counters().connected(match &connected {
             Ok(_) => Connected::Opened,
@@ -264,8 +264,15 @@ fn choose<'a>(
     avoid: &[Address],
     load: impl Fn(&Instance) -> u32,
 ) -> Option<&'a Instance> {
-    if let ([only], []) = (instances, avoid) {
-        return Some(only);
+    match (instances, avoid) {
+        ([only], []) => return Some(only),
+        ([_, _, ..], []) => {
+            let first = fastrand::usize(..instances.len());
+            let step = fastrand::usize(1..instances.len());
+            let second = (first + step) % instances.len();
+            return Some(lighter(&instances[first], &instances[second], load));
+        }
+        _ => {}
     }
     let eligible = instances
         .iter()
@@ -278,12 +285,19 @@ fn choose<'a>(
     let Some(second) = fastrand::choice(&eligible) else {
         return Some(first);
     };
-    let lighter = if load(second) < load(first) {
+    Some(lighter(first, second, load))
+}
+
+fn lighter<'a>(
+    first: &'a Instance,
+    second: &'a Instance,
+    load: impl Fn(&Instance) -> u32,
+) -> &'a Instance {
+    if load(second) < load(first) {
         second
     } else {
         first
-    };
-    Some(lighter)
+    }
 }
 
 /// Waits for `work` while the exchange is neither told to stop nor out of time.

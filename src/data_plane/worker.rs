@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::body::Discard;
+use super::body::{Buffers, Discard};
 use super::hold::Queue;
 use super::listen::{self, Listener};
 use super::resend::Budget;
@@ -53,6 +53,7 @@ pub(super) struct Site {
     pub(super) live: live::Worker<Backend>,
     pub(super) hold: Rc<Queue>,
     pub(super) budget: Budget,
+    pub(super) buffers: Buffers,
     index: usize,
     upstreams: RefCell<Vec<Rc<Upstream>>>,
 }
@@ -256,6 +257,7 @@ impl Site {
             live: live::Worker::new(Arc::clone(&app.live), index),
             hold: Rc::new(Queue::new(Arc::clone(&app), index)),
             budget: Budget::new(app.config.resend_ratio),
+            buffers: Buffers::new(app.traffic.workers()),
             app,
             index,
             upstreams: RefCell::default(),

@@ -45,7 +45,7 @@ pub struct Orders {
 
 impl Backend {
     /// A generation whose instances listen there, for so many workers. `alarm` is called on a worker's thread at each
-    /// bad answer and each refused connection; it must neither block nor be slow.
+    /// bad answer and each refused connection on probation; it must neither block nor be slow.
     pub fn new(
         instances: Vec<Instance>,
         workers: usize,
@@ -61,6 +61,13 @@ impl Backend {
     /// The instances that may get requests now.
     pub fn instances(&self) -> arc_swap::Guard<Arc<Vec<Instance>>> {
         self.instances.load()
+    }
+
+    /// How many new connections in a row every instance in the balance refused or reset, over all workers.
+    pub fn refused_in_a_row(&self) -> u32 {
+        let instances = self.instances();
+        self.outcomes
+            .refused_in_a_row(instances.iter().map(|instance| instance.number))
     }
 
     /// Replaces the instances that may get requests.

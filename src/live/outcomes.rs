@@ -2,13 +2,18 @@
 //!
 //! Each worker counts in a block that it alone writes. Only failures touch what all share, for only they are rare.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the workers tell about one generation's answers.
 pub struct Outcomes {
     workers: Box<[Counts]>,
-    refused_in_a_row: AtomicU32,
+    /// For each instance that refused the newest connection, how many in a row it refused.
+    refused: Mutex<BTreeMap<u32, u32>>,
+    /// Whether there is any.
+    any_refused: AtomicBool,
     trust: AtomicU8,
     alarm: Box<dyn Fn() + Send + Sync>,
 }
@@ -60,12 +65,13 @@ struct Counts {
 // === impl Outcomes ===
 
 impl Outcomes {
-    /// Nothing has ended yet. `alarm` is called on a worker's thread at each bad answer and each refused connection;
-    /// it must neither block nor be slow.
+    /// Nothing has ended yet. `alarm` is called on a worker's thread at each bad answer and each refused connection on
+    /// probation; it must neither block nor be slow.
     pub(super) fn new(workers: usize, alarm: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             workers: (0..workers).map(|_| Counts::default()).collect(),
-            refused_in_a_row: AtomicU32::new(0),
+            refused: Mutex::default(),
+            any_refused: AtomicBool::new(false),
             trust: AtomicU8::new(Trust::Full as u8),
             alarm: Box::new(alarm),
         }
@@ -82,27 +88,49 @@ impl Outcomes {
         add_one(all);
         if bad {
             add_one(badly);
+            self.raise_alarm();
+        }
+    }
+
+    /// An instance refused a new connection, or reset it before anything was written: neither a time-out nor an idle
+    /// connection that had gone stale.
+    pub fn refused(&self, instance: u32) {
+        let mut refused = self.lock_refused();
+        let row = refused.entry(instance).or_default();
+        *row = row.saturating_add(1);
+        self.any_refused.store(true, Ordering::SeqCst);
+        drop(refused);
+        self.raise_alarm();
+    }
+
+    /// An instance took a new connection, and a request on it.
+    pub fn connected(&self, instance: u32) {
+        // Looked at first, so that the usual case writes nothing that others read.
+        if self.any_refused.load(Ordering::Relaxed) {
+            let mut refused = self.lock_refused();
+            refused.remove(&instance);
+            self.any_refused
+                .store(!refused.is_empty(), Ordering::SeqCst);
+        }
+    }
+
+    /// How many new connections in a row each of these instances refused or reset, over all workers: the least of them. 0
+    /// for no instance.
+    pub fn refused_in_a_row(&self, instances: impl IntoIterator<Item = u32>) -> u32 {
+        let refused = self.lock_refused();
+        let rows = instances.into_iter().map(|instance| refused.get(&instance));
+        rows.map(|row| row.copied().unwrap_or(0)).min().unwrap_or(0)
+    }
+
+    /// Only a generation on probation is judged by it.
+    fn raise_alarm(&self) {
+        if self.trust() == Trust::Probation {
             (self.alarm)();
         }
     }
 
-    /// A new connection was refused or reset: neither a time-out nor an idle connection that had gone stale.
-    pub fn refused(&self) {
-        self.refused_in_a_row.fetch_add(1, Ordering::SeqCst);
-        (self.alarm)();
-    }
-
-    /// A new connection was made.
-    pub fn connected(&self) {
-        // Looked at first, so that the usual case writes nothing that others read.
-        if self.refused_in_a_row.load(Ordering::Relaxed) != 0 {
-            self.refused_in_a_row.store(0, Ordering::SeqCst);
-        }
-    }
-
-    /// How many new connections in a row were refused or reset, over all workers.
-    pub fn refused_in_a_row(&self) -> u32 {
-        self.refused_in_a_row.load(Ordering::SeqCst)
+    fn lock_refused(&self) -> MutexGuard<'_, BTreeMap<u32, u32>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sums at this moment.
@@ -141,7 +169,7 @@ impl fmt::Debug for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcomes")
             .field("tally", &self.tally())
-            .field("refused_in_a_row", &self.refused_in_a_row())
+            .field("refused", &*self.lock_refused())
             .field("trust", &self.trust())
             .finish_non_exhaustive()
     }
@@ -149,6 +177,8 @@ impl fmt::Debug for Outcomes {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -169,10 +199,39 @@ mod tests {
     #[test]
     fn a_connection_ends_the_row_of_refusals() {
         let outcomes = Outcomes::new(1, || {});
-        outcomes.refused();
-        outcomes.refused();
-        assert_eq!(outcomes.refused_in_a_row(), 2);
-        outcomes.connected();
-        assert_eq!(outcomes.refused_in_a_row(), 0);
+        outcomes.refused(1);
+        outcomes.refused(1);
+        assert_eq!(outcomes.refused_in_a_row([1]), 2);
+        outcomes.connected(1);
+        assert_eq!(outcomes.refused_in_a_row([1]), 0);
+    }
+
+    #[test]
+    fn one_instance_that_refuses_says_nothing_about_the_others() {
+        let outcomes = Outcomes::new(1, || {});
+        outcomes.refused(1);
+        outcomes.refused(1);
+        assert_eq!(outcomes.refused_in_a_row([1, 2]), 0);
+        outcomes.refused(2);
+        assert_eq!(outcomes.refused_in_a_row([1, 2]), 1);
+        outcomes.connected(2);
+        assert_eq!(outcomes.refused_in_a_row([1]), 2);
+        assert_eq!(outcomes.refused_in_a_row([]), 0);
+    }
+
+    #[test]
+    fn nobody_is_alarmed_about_a_generation_that_is_not_judged() {
+        let alarms = Arc::new(AtomicU64::new(0));
+        let heard = Arc::clone(&alarms);
+        let outcomes = Outcomes::new(1, move || {
+            heard.fetch_add(1, Ordering::Relaxed);
+        });
+        outcomes.ended(0, Origin::Own, true);
+        outcomes.refused(1);
+        assert_eq!(alarms.load(Ordering::Relaxed), 0);
+        outcomes.set_trust(Trust::Probation);
+        outcomes.ended(0, Origin::Own, true);
+        outcomes.refused(1);
+        assert_eq!(alarms.load(Ordering::Relaxed), 2);
     }
 }

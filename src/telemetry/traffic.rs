@@ -29,6 +29,7 @@ pub struct Counters {
     in_flight: Count,
     bytes_in: Count,
     bytes_out: Count,
+    buffered: Count,
     duration: Histogram,
     upstream_head: Histogram,
     overhead: Histogram,
@@ -52,6 +53,8 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes of answer bodies and tunnels that went to clients.
     pub bytes_out: u64,
+    /// Memory set aside for bodies that are received before the app sees them, in bytes.
+    pub buffered: u64,
     /// From the head of the request to the last byte of the answer.
     pub duration: HistogramTotals,
     /// From sending the request to the app to the head of its answer.
@@ -88,6 +91,11 @@ impl Traffic {
         }
     }
 
+    /// How many workers it was made for.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The block of one worker.
     ///
     /// # Panics
@@ -107,6 +115,7 @@ impl Traffic {
             in_flight: self.level(|counters| &counters.in_flight),
             bytes_in: sum(&|counters| counters.bytes_in.get()),
             bytes_out: sum(&|counters| counters.bytes_out.get()),
+            buffered: self.level(|counters| &counters.buffered),
             duration: histogram(|counters| &counters.duration),
             upstream_head: histogram(|counters| &counters.upstream_head),
             overhead: histogram(|counters| &counters.overhead),
@@ -187,6 +196,16 @@ impl Counters {
     /// A request's head has been read.
     pub fn request_began(&self) {
         self.in_flight.add(1);
+    }
+
+    /// Memory was set aside for a body that is received before the app sees it.
+    pub fn buffered(&self, bytes: u64) {
+        self.buffered.add(bytes);
+    }
+
+    /// It is free again.
+    pub fn unbuffered(&self, bytes: u64) {
+        self.buffered.subtract(bytes);
     }
 
     /// A request ended, this long after its head was read.

@@ -259,7 +259,8 @@ impl Record {
             let what = exchange.outcome.as_ref().err();
             what.is_some_and(|what| {
                 let told = what.starts_with("502") && what.contains("hitless; error=");
-                let broken = exchange.answered.is_none();
+                // An answer that was waited for in vain is neither.
+                let broken = exchange.answered.is_none() && !what.contains("no whole answer");
                 !told && !broken
             })
         };

@@ -41,7 +41,7 @@ impl Driver {
     }
 
     /// Moves new requests in one atomic step.
-    fn publish(&self, live: Option<GenerationId>) {
+    pub(super) fn publish(&self, live: Option<GenerationId>) {
         let published =
             |id: Option<GenerationId>| id.and_then(|id| self.generations.published(id)).cloned();
         let routing = Routing {

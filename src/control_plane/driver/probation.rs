@@ -139,7 +139,7 @@ impl Driver {
             });
         Evidence {
             live: self.tally(probation.generation),
-            refused_in_a_row: live.map_or(0, |live| live.payload.outcomes.refused_in_a_row()),
+            refused_in_a_row: live.map_or(0, |live| live.payload.refused_in_a_row()),
             rescued,
         }
     }

@@ -33,6 +33,10 @@ impl Driver {
             }
             Report::InstanceBack { instance } => {
                 info!(app = %self.name, generation = %id, instance, "instance is back");
+                if self.world.live.live() == Some(id) {
+                    // Nothing has moved, but whoever waits for an instance hears of it by this.
+                    self.publish(Some(id));
+                }
             }
             Report::Exited { reason, by_itself } => {
                 if by_itself {

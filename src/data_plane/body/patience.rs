@@ -1,5 +1,6 @@
 //! Until when an answer may be waited for, which depends on where the request's own body is.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::data_plane::upstream::Failure;
 /// How long may be waited for the head of an answer.
 #[derive(Debug)]
 pub(in crate::data_plane) struct Patience {
-    since: Instant,
+    since: Cell<Instant>,
     answer_timeout: Duration,
     body_timeout: Duration,
     pub(super) upload: Option<Rc<Upload>>,
@@ -29,11 +30,16 @@ impl Patience {
         body: &RequestBody,
     ) -> Self {
         Self {
-            since,
+            since: Cell::new(since),
             answer_timeout,
             body_timeout,
             upload: body.upload().map(Rc::clone),
         }
+    }
+
+    /// Nobody was there to answer until now.
+    pub(in crate::data_plane) fn starts_now(&self) {
+        self.since.set(Instant::now());
     }
 
     /// Until when may be waited as things stand, and what it means when nothing has come by then.
@@ -45,7 +51,11 @@ impl Patience {
             Some(upload) if upload.state() != UploadState::Untouched => {
                 (upload.at(), self.answer_timeout, Failure::AnswerTimedOut)
             }
-            _ => (self.since, self.answer_timeout, Failure::AnswerTimedOut),
+            _ => (
+                self.since.get(),
+                self.answer_timeout,
+                Failure::AnswerTimedOut,
+            ),
         };
         (!limit.is_zero()).then(|| (from + limit, failure))
     }

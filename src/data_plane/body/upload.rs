@@ -286,6 +286,12 @@ impl Claim {
         Some(Self(upload))
     }
 
+    /// How many bytes the client has still to send, where it has said so.
+    pub(in crate::data_plane) fn size(&self) -> Option<usize> {
+        let size = self.0.client_size().exact()?;
+        usize::try_from(size).ok()
+    }
+
     /// Changes how large the whole body may be.
     pub(in crate::data_plane) fn keep(&self, bytes_max: usize) {
         self.0.store.borrow_mut().keep(bytes_max);

@@ -50,7 +50,11 @@ impl World {
         let queue = Rc::clone(&self.queue);
         let place = queue.place();
         let until = Instant::now() + Duration::from_secs(30);
-        async move { queue.wait(place, Seen::default(), until).await }
+        async move {
+            queue
+                .wait(place, Seen::default(), until, HoldOutcome::TimedOut)
+                .await
+        }
     }
 
     fn held(&self) -> u64 {
@@ -133,8 +137,14 @@ async fn who_has_seen_the_live_one_waits_for_the_next() {
     world.publish();
     let place = world.queue.place();
     let until = Instant::now() + Duration::from_secs(30);
-    let mut again = Box::pin(world.queue.wait(place, world.queue.seen(), until));
+    let seen = world.queue.seen();
+    let late = HoldOutcome::TimedOut;
+    let mut again = Box::pin(world.queue.wait(place, seen, until, late));
     assert!(again.as_mut().now_or_never().is_none());
+    assert!(
+        !world.queue.has_others_to_go(),
+        "newcomers do not wait behind one that waits for what comes next"
+    );
     world.publish();
     assert!(again.await.is_ok());
 }

@@ -1,15 +1,16 @@
 //! What it takes to send a request once more after it was written, and whether it may be.
 
-use std::time::Duration;
-
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
+use tokio::time::Instant;
 
 use crate::data_plane::AppConfig;
-use crate::data_plane::body::{Claim, Received, RequestBody};
+use crate::data_plane::body::{Claim, Received, RequestBody, Room};
 use crate::data_plane::exchange::Recall;
+use crate::data_plane::record::Record;
 use crate::data_plane::upstream::Failed;
+use crate::data_plane::worker::Worker;
 use crate::telemetry::traffic::Reason;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,6 +26,8 @@ pub(super) struct Again {
     /// None: there is no body.
     claim: Option<Claim>,
     keeping: Keeping,
+    /// The memory for what is received in advance.
+    room: Option<Room>,
 }
 
 /// How much of a body may be kept.
@@ -57,26 +60,46 @@ impl Again {
             idempotent,
             claim: Claim::new(request.body(), keeping.max()),
             keeping,
+            room: None,
         })
     }
 
-    /// Receives the body in advance, if it is one of those.
+    /// Whether the body is to be received before the app sees any of it.
+    pub(super) fn is_received_first(&self) -> bool {
+        self.claim.is_some() && self.keeping.buffered_max > 0
+    }
+
+    /// Receives the body in advance. Without room for it, it is passed on as it comes.
     ///
     /// # Errors
     ///
     /// When the client fails to send it.
-    pub(super) async fn receive(&self, idle: Duration) -> Result<(), Reason> {
-        let Keeping {
-            streamed_max,
-            buffered_max,
-        } = self.keeping;
-        let Some(claim) = self.claim.as_ref().filter(|_| buffered_max > 0) else {
+    pub(super) async fn receive(
+        &mut self,
+        worker: &Worker,
+        record: &mut Record,
+    ) -> Result<(), Reason> {
+        let Some(claim) = &self.claim else {
             return Ok(());
         };
-        match claim.receive(buffered_max, idle).await? {
-            Received::Whole => {}
-            Received::Part if streamed_max > 0 => claim.keep(streamed_max),
-            Received::Part => claim.stop_keeping(),
+        let max = self.keeping.buffered_max;
+        let size = claim.size().map_or(max, |size| size.min(max));
+        self.room = worker.site.buffers.reserve(&worker.site, size);
+        let whole = if self.room.is_some() {
+            let since = Instant::now();
+            let received = claim
+                .receive(max, worker.settings.client.body_timeout)
+                .await;
+            record.waited(since.elapsed());
+            received? == Received::Whole
+        } else {
+            self.keeping.buffered_max = 0;
+            false
+        };
+        match self.keeping.streamed_max {
+            _ if whole => {}
+            0 => claim.stop_keeping(),
+            streamed_max => claim.keep(streamed_max),
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! A request as it is sent to the app, as often as it must be, and the head of its answer.
 
-use std::time::Duration;
-
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
@@ -15,9 +13,11 @@ use crate::data_plane::body::{AppBody, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
 use crate::data_plane::headers;
+use crate::data_plane::record::Record;
 use crate::data_plane::tunnel;
 use crate::data_plane::upstream::{Failed, Reply};
 use crate::data_plane::wire::Busy;
+use crate::data_plane::worker::Worker;
 use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
@@ -63,10 +63,7 @@ impl Call {
         let body_timeout = worker.settings.client.body_timeout;
         Ok(Self {
             patience: Patience::new(since, app.answer_timeout, body_timeout, request.body()),
-            // A second tunnel could not be told from the first.
-            again: (!found.websocket)
-                .then(|| Again::of(&request, app))
-                .flatten(),
+            again: Again::of(&request, app),
             upgrade: found.websocket.then_some(upgrade),
             request: Some(request),
         })
@@ -88,15 +85,19 @@ impl Call {
         &self.patience
     }
 
-    /// Receives its body before the app sees it, where that is asked for.
+    /// Receives its body before the app sees it, where that is asked for and there is room.
     ///
     /// # Errors
     ///
     /// When the client fails to send it.
-    pub(super) async fn receive(&self, idle: Duration) -> Result<(), Reason> {
-        match &self.again {
-            Some(again) => again.receive(idle).await,
-            None => Ok(()),
+    pub(super) async fn receive(
+        &mut self,
+        worker: &Worker,
+        record: &mut Record,
+    ) -> Result<(), Reason> {
+        match &mut self.again {
+            Some(again) if again.is_received_first() => again.receive(worker, record).await,
+            _ => Ok(()),
         }
     }
 
@@ -153,7 +154,7 @@ impl Call {
         headers::toward_client(&mut response);
         let config = &client.worker().site.app.config;
         if config.expose_generation {
-            let number = HeaderValue::from(exchange.generation().id().get());
+            let number = HeaderValue::from(exchange.generation_id().get());
             response.headers_mut().insert(GENERATION, number);
         }
         let kind = stream_kind(response.headers());

@@ -29,6 +29,24 @@ fn reset(peer: Peer) {
 }
 
 #[tokio::test]
+async fn without_memory_left_for_it_a_body_is_passed_on_as_it_comes() {
+    const LARGE: usize = 200 << 20;
+    let world = world(LARGE);
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut first = world.client().await;
+    first.send(&post(LARGE)).await;
+    world.until(|totals| totals.buffered == LARGE as u64).await;
+    let mut second = world.client().await;
+    second.send(&post(LARGE)).await;
+    second.send("abc").await;
+    let mut connection = app.accept().await;
+    connection.until("abc").await;
+    drop(first);
+    world.until(|totals| totals.buffered == 0).await;
+}
+
+#[tokio::test]
 async fn the_app_and_the_choice_of_generation_wait_for_the_whole_body() {
     let world = world(1000);
     let (old, new) = (Listening::new().await, Listening::new().await);

@@ -83,11 +83,10 @@ async fn refusals_in_a_row_are_counted_until_a_connection_is_made() {
     });
     let nobody = closed().await;
     let generation = world.publish(1, &[nobody]);
-    let outcomes = &generation.payload.outcomes;
     for _ in 0..3 {
         assert!(world.ask(GET).await.starts_with("HTTP/1.1 502"));
     }
-    assert_eq!(outcomes.refused_in_a_row(), 3);
+    assert_eq!(generation.payload.refused_in_a_row(), 3);
     tells(&generation, [3, 3, 0, 0]).await;
     let (address, _heads) = named("one").await;
     generation.payload.balance(vec![crate::live::Instance {
@@ -95,7 +94,7 @@ async fn refusals_in_a_row_are_counted_until_a_connection_is_made() {
         address: crate::generation::Address::Tcp(address),
     }]);
     assert!(world.ask(GET).await.ends_with("one"));
-    assert_eq!(outcomes.refused_in_a_row(), 0);
+    assert_eq!(generation.payload.refused_in_a_row(), 0);
 }
 
 #[tokio::test]
@@ -113,7 +112,26 @@ async fn a_unix_socket_that_is_gone_counts_as_refused() {
     let generation = Arc::new(Generation::new(1.into(), backend, 1, |_| {}));
     world.route(Some(&generation), None);
     world.ask(GET).await;
-    assert_eq!(generation.payload.outcomes.refused_in_a_row(), 1);
+    assert_eq!(generation.payload.refused_in_a_row(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_lost_on_a_kept_connection_is_a_bad_answer_for_its_client_gets_a_502() {
+    let world = World::new();
+    let app = Listening::new().await;
+    let generation = world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut kept = app.accept().await;
+    kept.head().await;
+    kept.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    client.head().await;
+    client.send(POST).await;
+    kept.head().await;
+    drop(kept);
+    assert!(client.answer().await.starts_with("HTTP/1.1 502"));
+    tells(&generation, [2, 1, 0, 0]).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,17 @@ async fn on_probation_a_bad_answer_to_a_safe_request_is_replaced_by_the_standbys
 }
 
 #[tokio::test]
+async fn the_handshake_of_a_websocket_is_a_safe_request_too() {
+    let world = World::new();
+    let handshake = GET.replace(
+        "\r\n\r\n",
+        "\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    );
+    let answer = answer_of(&world, Trust::Probation, &handshake, 500).await;
+    assert!(answer.ends_with("standby"), "{answer}");
+}
+
+#[tokio::test]
 async fn every_other_answer_is_passed_on() {
     let world = World::new();
     let other = answer_of(&world, Trust::Probation, GET, 501).await;

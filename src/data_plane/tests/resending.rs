@@ -55,6 +55,105 @@ async fn a_refused_request_is_held_for_the_next_live_one() {
 }
 
 #[tokio::test]
+async fn who_waits_hears_of_an_instance_that_is_back() {
+    let world = World::new();
+    let live = world.publish(1, &[closed().await]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    world.until(|totals| totals.held_now == 1).await;
+    let (address, _heads) = named("back").await;
+    live.payload.balance(vec![crate::live::Instance {
+        number: 1,
+        address: crate::generation::Address::Tcp(address),
+    }]);
+    world.route(Some(&live), None);
+    assert!(client.answer().await.ends_with("back"));
+}
+
+#[tokio::test]
+async fn an_instance_that_lost_a_request_and_lives_is_asked_again() {
+    let world = World::new();
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut lost = app.accept().await;
+    lost.head().await;
+    drop(lost);
+    let mut again = app.accept().await;
+    again.head().await;
+    again
+        .send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nagain")
+        .await;
+    assert!(client.answer().await.ends_with("again"));
+}
+
+#[tokio::test]
+async fn an_instance_that_loses_a_request_again_and_again_is_a_502() {
+    let world = World::new();
+    let app = Listening::new().await;
+    let generation = world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    for _ in 0..3 {
+        let mut connection = app.accept().await;
+        connection.head().await;
+    }
+    let answer = client.answer().await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert_eq!(generation.payload.outcomes.tally().bad, 3);
+}
+
+#[tokio::test]
+async fn the_last_try_goes_to_the_generation_that_may_stand_in() {
+    let world = World::new();
+    let mut refusing = Vec::new();
+    for _ in 0..5 {
+        refusing.push(closed().await);
+    }
+    let (address, _heads) = named("standby").await;
+    world.route(
+        Some(&generation(2, &refusing)),
+        Some(&generation(1, &[address])),
+    );
+    for _ in 0..20 {
+        assert!(world.ask(GET).await.ends_with("standby"));
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_an_answer_begins_when_there_is_somebody_to_answer() {
+    let limit = Duration::from_millis(300);
+    let world = World::with(AppConfig {
+        answer_timeout: limit,
+        ..AppConfig::default()
+    });
+    let mut client = world.client().await;
+    client.send(GET).await;
+    world.until(|totals| totals.held_now == 1).await;
+    tokio::time::sleep(limit).await;
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut connection = app.accept().await;
+    connection.head().await;
+    connection
+        .send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nheld")
+        .await;
+    assert!(client.answer().await.ends_with("held"));
+}
+
+#[tokio::test]
+async fn one_that_was_sent_is_held_no_longer_than_it_may_be_waited_for() {
+    let world = World::with(AppConfig {
+        answer_timeout: Duration::from_millis(300),
+        ..AppConfig::default()
+    });
+    world.publish(1, &[closed().await]);
+    let answer = world.ask(GET).await;
+    assert!(answer.contains("reason: answer_timeout"), "{answer}");
+}
+
+#[tokio::test]
 async fn requests_wait_while_nothing_is_live() {
     let world = World::new();
     let mut clients = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
@@ -52,6 +53,13 @@ async fn open(address: &Address) -> io::Result<Socket> {
 }
 
 fn explain(error: &io::Error) -> Failure {
+    let ours = error.raw_os_error().map(Errno::from_raw_os_error);
+    if matches!(
+        ours,
+        Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM)
+    ) {
+        return Failure::NoSocket;
+    }
     match error.kind() {
         // The path of a unix socket that is gone says the same as a closed port.
         io::ErrorKind::ConnectionRefused

@@ -28,6 +28,8 @@ pub(in crate::data_plane) enum Failure {
     ConnectTimedOut,
     /// Not written: no connection for another cause.
     ConnectFailed,
+    /// Not written: hitless itself has no descriptor, port or memory left for a connection.
+    NoSocket,
     /// Not written: a fresh connection closed before. (An idle one that did is replaced at once.)
     Unwritten,
     /// Written on a connection that had been idle, which closed without a byte of the answer.
@@ -111,9 +113,12 @@ impl Failure {
             | Self::BadAnswer
             | Self::AnswerTooLarge
             | Self::AnswerTimedOut => true,
-            Self::LostReused | Self::BadBody | Self::BodyTimedOut | Self::Cut | Self::Recalled => {
-                false
-            }
+            Self::NoSocket
+            | Self::LostReused
+            | Self::BadBody
+            | Self::BodyTimedOut
+            | Self::Cut
+            | Self::Recalled => false,
         }
     }
 }
@@ -123,7 +128,7 @@ impl From<Failure> for Reason {
         match failure {
             Failure::Refused => Self::ConnectionRefused,
             Failure::ConnectTimedOut => Self::ConnectionTimeout,
-            Failure::ConnectFailed => Self::ConnectionFailed,
+            Failure::ConnectFailed | Failure::NoSocket => Self::ConnectionFailed,
             Failure::Unwritten | Failure::LostReused | Failure::Lost | Failure::Truncated => {
                 Self::ConnectionLost
             }

@@ -76,6 +76,11 @@ impl Pool {
         &self.instance.address
     }
 
+    /// The number of the instance within its generation.
+    pub(in crate::data_plane) fn number(&self) -> u32 {
+        self.instance.number
+    }
+
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.get()
     }

@@ -18,7 +18,7 @@ pub(super) struct Family {
 }
 
 /// What is built at the scrape: name, kind, help.
-const FAMILIES: [(&str, MetricType, &str); 21] = [
+const FAMILIES: [(&str, MetricType, &str); 22] = [
     (
         "hitless_http_requests_total",
         MetricType::COUNTER,
@@ -32,7 +32,7 @@ const FAMILIES: [(&str, MetricType, &str); 21] = [
     (
         "hitless_upstream_head_seconds",
         MetricType::HISTOGRAM,
-        "From the head of a request to the head of the app's answer.",
+        "From sending a request to the app to the head of its answer.",
     ),
     (
         "hitless_overhead_seconds",
@@ -53,6 +53,11 @@ const FAMILIES: [(&str, MetricType, &str); 21] = [
         "hitless_http_response_bytes_total",
         MetricType::COUNTER,
         "Bytes of answer bodies.",
+    ),
+    (
+        "hitless_buffered_request_bytes",
+        MetricType::GAUGE,
+        "Memory set aside for request bodies that are received before the app sees them.",
     ),
     (
         "hitless_answers_total",
@@ -185,6 +190,7 @@ pub(super) fn add_traffic(families: &mut [Family], app: &str, totals: &Totals) {
     to.add("hitless_http_requests_in_flight", &[], totals.in_flight);
     to.add("hitless_http_request_bytes_total", &[], totals.bytes_in);
     to.add("hitless_http_response_bytes_total", &[], totals.bytes_out);
+    to.add("hitless_buffered_request_bytes", &[], totals.buffered);
     to.add("hitless_held_requests", &[], totals.held_now);
     for &(reason, count) in &totals.answers {
         to.add(

@@ -199,6 +199,40 @@ macro_rules! worlds {
                 assert_eq!((one.requests(), one.streams()), (0, 0));
             });
         }
+
+        /// A drained standby is taken out of what is published, and stopped once nobody uses it, while a failed request
+        /// looks for somebody else to go to.
+        pub fn a_standby_is_let_go() {
+            loom::model(|| {
+                let nudges = Arc::new(AtomicU32::new(0));
+                let (old, new) = (generation(1, 1, &nudges), generation(2, 1, &nudges));
+                let live = Arc::new(Live::new());
+                live.publish(Routing {
+                    live: Some(new.clone()),
+                    fallback: Some(old.clone()),
+                });
+                old.retire();
+                let worker = {
+                    let live = live.clone();
+                    thread::spawn(move || {
+                        let worker = Worker::new(live, 0);
+                        request(&worker);
+                        if let Some(lease) = worker.acquire_fallback() {
+                            let stopped = lease.generation().payload.load(Ordering::SeqCst);
+                            assert_eq!(stopped, 0, "a request got a generation that was stopped");
+                        }
+                    })
+                };
+                live.publish(routing(&new));
+                let drained = stop_if_drained(&old);
+                worker.join().expect("the worker does not panic");
+                assert_eq!((old.requests(), new.requests()), (0, 0));
+                assert!(
+                    drained || nudges.load(Ordering::SeqCst) > 0,
+                    "the end of the last request was not told"
+                );
+            });
+        }
     };
 }
 
@@ -234,6 +268,17 @@ fn a_generation_that_is_live_again_is_not_stopped() {
 #[test]
 fn a_request_that_becomes_a_stream_is_always_counted() {
     real::a_stream_is_never_lost();
+}
+
+#[test]
+fn no_failed_request_gets_a_standby_that_was_stopped() {
+    real::a_standby_is_let_go();
+}
+
+#[test]
+#[should_panic(expected = "a generation")]
+fn without_the_second_load_a_failed_request_gets_a_standby_that_was_stopped() {
+    planted::a_standby_is_let_go();
 }
 
 #[test]
