@@ -135,12 +135,8 @@ impl Admin {
         let mut status = self.apps.status();
         if !self.is_local {
             // What an app writes may hold anything.
-            for trigger in status
-                .apps
-                .iter_mut()
-                .filter_map(|app| app.last_trigger.as_mut())
-            {
-                trigger.output.clear();
+            for app in &mut status.apps {
+                app.hide_output();
             }
         }
         let body = serde_json::to_string(&status).expect("every key of a status is a string");

@@ -18,7 +18,7 @@ use crate::control_plane::api;
 use crate::control_plane::apps::{About, Apps, Reread};
 use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
 use crate::control_plane::process::{Console, Keeper, Processes};
-use crate::control_plane::status::{GenerationState, TriggerSource, VerdictWord};
+use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::listen::{self, Bound, ListenAddress, SingleListener};
 use crate::data_plane::{self, Phase, Workers};
@@ -270,14 +270,10 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     }
     for handle in handles {
         let mut changes = handle.changes();
-        let Ok(status) = changes.wait_for(|status| status.started).await else {
+        let Ok(status) = changes.wait_for(|status| status.has_started()).await else {
             return;
         };
-        let failed = status
-            .last_trigger
-            .as_ref()
-            .is_some_and(|trigger| trigger.verdict == VerdictWord::Failed);
-        if failed {
+        if status.first_start == FirstStart::Failed {
             return;
         }
     }

@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use support::app::{App, Fault, Release};
+use support::client::fetch_path;
 use support::load::Load;
-use support::world::{APP, Hitless};
+use support::world::{APP, Hitless, SOON};
 
 /// Long enough for what the load has under way, short against the time that requests are held for.
 const SETTINGS: &str = "overlap = \"none\"
@@ -86,6 +87,39 @@ async fn after_a_bad_reload_the_old_version_is_back() {
     let record = load.stop().await;
     record.show();
     record.expect_none_failed();
+    let output = hitless.program().output();
+    assert!(!output.contains("two at once"), "{output}");
+}
+
+#[tokio::test]
+async fn after_a_version_that_hangs_the_old_version_is_back_and_its_gets_are_answered() {
+    let app = App::releases();
+    let lock = format!("--lock={}", app.folder().join("lock").display());
+    app.deploy(&Release::with_options(2, &[&lock]));
+    let current = app.current().display().to_string();
+    let settings =
+        format!("directory = {current:?}\n{SETTINGS}\n[app.app.ready]\ntimeout = \"1s\"");
+    let mut hitless = Hitless::of(&app).setting(&settings).start().await;
+    app.deploy(&Release::with_options(3, &[&lock, "--hang-after=200ms"]));
+    hitless.reload().await.expect_status(0, "the reload");
+    let hanging = hitless.get("/").await.expect_status(200);
+    assert_eq!(hanging.version(), Some(3), "{hanging:#?}");
+    let mut gets = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..20 {
+        ticks.tick().await;
+        gets.push(tokio::spawn(fetch_path(hitless.address(), "/")));
+    }
+    let what = "the old version serves again";
+    let back = |status: &support::status::Status| {
+        status.failovers(APP) == 1 && status.live(APP).is_some_and(|live| live > 2)
+    };
+    hitless.wait_for(what, SOON, back).await;
+    for get in gets {
+        get.await
+            .expect("the client does not panic")
+            .expect_status(200);
+    }
     let output = hitless.program().output();
     assert!(!output.contains("two at once"), "{output}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use support::app::{App, Release};
 use support::clock::{expect_quick, first_answer_of};
 use support::program::Ran;
+use support::status::Status;
 use support::world::{APP, Hitless, SOON};
 use tokio::time::Instant;
 
@@ -62,6 +63,33 @@ async fn asked_twice_it_happens_once() {
     let second = hitless.command(&["rollback"]).await;
     let second = second.expect_status(0, "the second rollback");
     assert!(second.stderr.contains("already there"), "{second:#?}");
+    expect_version(&hitless, 1).await;
+    assert_eq!(hitless.status().await.live(APP), Some(1));
+}
+
+#[tokio::test]
+async fn a_reload_that_is_still_starting_is_given_up_and_told_so() {
+    let app = App::demo();
+    let mut hitless = Hitless::start(&app).await;
+    app.deploy(&Release::with_options(2, &["--never-listen"]));
+    let plain = tokio::spawn(hitless.command(&["reload", "--json"]));
+    let asked = |trigger| move |status: &Status| status.pending(APP) == Some(trigger);
+    hitless
+        .wait_for("the first is asked for", SOON, asked(2))
+        .await;
+    let through = tokio::spawn(hitless.command(&["reload", "--through-probation"]));
+    hitless
+        .wait_for("the second is asked for", SOON, asked(3))
+        .await;
+    let rollback = hitless.command(&["rollback"]).await;
+    let rollback = rollback.expect_status(0, "rollback");
+    assert!(!rollback.stderr.contains("already there"), "{rollback:#?}");
+    let plain = plain.await.expect("a client does not panic");
+    let plain = plain.expect_status(1, "a reload that was given up");
+    expect_verdict(&plain, "superseded");
+    let through = through.await.expect("a client does not panic");
+    let through = through.expect_status(1, "a reload that was given up");
+    assert!(through.stderr.contains("given up"), "{through:#?}");
     expect_version(&hitless, 1).await;
     assert_eq!(hitless.status().await.live(APP), Some(1));
 }

@@ -112,7 +112,11 @@ fn show(update: &Progress, as_json: bool) {
 
 fn sentence(update: &Progress) -> String {
     match update {
-        Progress::Accepted { app, trigger } => format!("{app}: reload {trigger} asked for"),
+        Progress::Accepted {
+            app,
+            trigger,
+            source,
+        } => format!("{app}: {} {trigger} asked for", noun(*source)),
         Progress::GoingBack {
             app, to: Some(to), ..
         } => {
@@ -135,11 +139,28 @@ fn sentence(update: &Progress) -> String {
                 .map_or_else(String::new, |line| format!(" (it says: {line})"));
             format!("{app}: generation {generation}: {probe}{output}")
         }
-        Progress::Superseded { app, trigger, by } => {
+        Progress::Superseded {
+            app,
+            trigger,
+            by,
+            source,
+            joined: true,
+        } => {
+            let noun = noun(*source);
             format!(
-                "{app}: reload {trigger} was superseded by reload {by}, which is waited for now"
+                "{app}: {noun} {trigger} was superseded by {noun} {by}, which is waited for now"
             )
         }
+        Progress::Superseded {
+            app,
+            trigger,
+            by,
+            source: TriggerSource::Rollback,
+            ..
+        } => format!("{app}: reload {trigger} was given up: rollback {by} was asked for"),
+        Progress::Superseded {
+            app, trigger, by, ..
+        } => format!("{app}: rollback {trigger} was given up: reload {by} was asked for"),
         Progress::Verdict {
             app,
             status,
@@ -155,6 +176,16 @@ fn sentence(update: &Progress) -> String {
             "{app}: {} ({elapsed:.2} s)",
             settled_words(*settled, reason.as_deref())
         ),
+    }
+}
+
+fn noun(source: TriggerSource) -> &'static str {
+    match source {
+        TriggerSource::Rollback => "rollback",
+        TriggerSource::Start
+        | TriggerSource::Signal
+        | TriggerSource::Command
+        | TriggerSource::File => "reload",
     }
 }
 
@@ -183,7 +214,9 @@ fn verdict(app: &AppName, status: &TriggerStatus, elapsed: f64) -> String {
                 ""
             }
         ),
-        VerdictWord::Superseded => format!("{app}: superseded by a newer reload"),
+        VerdictWord::Superseded => {
+            format!("{app}: superseded by what was asked for later: see hitless status")
+        }
         VerdictWord::Cancelled => format!("{app}: cancelled, hitless is stopping"),
         VerdictWord::Failed => failure(app, &generation, status, elapsed),
     }

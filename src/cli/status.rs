@@ -83,11 +83,9 @@ fn app(status: &AppStatus) -> Vec<String> {
 fn standing(status: &AppStatus) -> Vec<String> {
     let mut lines = Vec::new();
     match status.standing {
-        None | Some(StandingWord::Proven) => {}
+        // Who stands in is stale, and that line says why.
+        None | Some(StandingWord::Proven | StandingWord::StandIn) => {}
         Some(StandingWord::Probation) => lines.extend(probation(status)),
-        Some(StandingWord::StandIn) => {
-            lines.push("  it stands in until the wanted version is up again".to_owned());
-        }
         Some(StandingWord::Bad) => {
             lines.push(
                 "  it was found bad, and serves until the version before it is up".to_owned(),
@@ -131,8 +129,16 @@ fn next(status: &AppStatus) -> Option<&'static str> {
             "nothing; if the wanted version does not come up, fix the app and `hitless reload`.",
         ),
         _ if status.stale => Some("fix the app, then `hitless reload`."),
+        _ if has_remark(status) => {
+            Some("look at its errors; `hitless rollback` takes it back now.")
+        }
         _ => None,
     }
+}
+
+fn has_remark(status: &AppStatus) -> bool {
+    let probation = status.probation.as_ref();
+    probation.is_some_and(|probation| probation.remark.is_some())
 }
 
 fn failover(status: &FailoverStatus) -> Vec<String> {

@@ -195,7 +195,7 @@ impl Apps {
             return Ok(Some("hitless is stopping".to_owned()));
         }
         let statuses: Vec<_> = chosen.iter().map(Handle::status).collect();
-        if let Some(starting) = statuses.iter().find(|status| !status.started) {
+        if let Some(starting) = statuses.iter().find(|status| !status.has_started()) {
             return Ok(Some(format!("{} is being started", starting.name)));
         }
         let serves = |status: &&Arc<AppStatus>| status.live.is_some() || status.paused;

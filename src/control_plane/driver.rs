@@ -31,6 +31,7 @@ use self::clock::{Clock, Deadline};
 use self::failover::{Account, Before, Untold};
 use self::generations::Generations;
 use self::handle::Asked;
+use self::judging::Share;
 use self::probation::Probation;
 use self::starting::{Delayed, Preparation};
 use self::triggers::{Conclusion, Triggers};
@@ -97,6 +98,8 @@ pub struct Driver {
     alarm: Arc<Notify>,
     /// The one who judges the live generation while it can be sent back.
     probation: Option<Probation>,
+    /// What the last live generation's requests came to in its last minute.
+    baseline: Share,
     /// A start that waits for room.
     delayed: Option<Delayed>,
     /// A failover that is not told yet.
@@ -108,7 +111,7 @@ pub struct Driver {
     live_before: Option<GenerationId>,
     last_failover: Option<FailoverStatus>,
     /// What is remarkable about the start of a generation, while that exists.
-    notes: BTreeMap<GenerationId, String>,
+    notes: BTreeMap<GenerationId, Vec<String>>,
     status: watch::Sender<Arc<AppStatus>>,
     shutdown: Option<Shutdown>,
     exited: bool,
@@ -166,6 +169,7 @@ impl Driver {
             nudge: Arc::new(Notify::new()),
             alarm: Arc::new(Notify::new()),
             probation: None,
+            baseline: Share::default(),
             delayed: None,
             untold: None,
             failing: None,
@@ -238,16 +242,15 @@ impl Driver {
         let (moment, cause) = (self.moment(), event.as_str());
         let before = Before::new(&self.core, &event);
         self.live_before = self.core.live();
+        self.keep_baseline();
         let actions = self.core.step(event);
-        let fallen = self.notice_failover(before);
+        self.notice_failover(before);
         self.settle_trust();
         for action in actions {
             tracing::debug!(app = %self.name, ?action, "action");
             self.perform(action);
         }
-        if let Some(fallen) = fallen {
-            self.recall(fallen);
-        }
+        self.recall();
         self.publish_fallback();
         self.log_transition(moment, cause);
         self.tell_or_wait();

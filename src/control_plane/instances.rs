@@ -114,6 +114,11 @@ pub enum Report {
         /// What came.
         probe: Probe,
     },
+    /// A check of one that serves had an answer. Left out when the receiver is behind.
+    Checked {
+        /// Whether it was a good one.
+        passed: bool,
+    },
     /// Enough are ready and warmed up; so the data plane is to know it.
     Ready(Arc<live::Generation<Backend>>),
     /// It cannot become ready.

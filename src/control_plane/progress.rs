@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::control_plane::status::TriggerStatus;
+use crate::control_plane::status::{TriggerSource, TriggerStatus};
 use crate::generation::{AppName, GenerationId, TriggerId};
 
 /// One step on the way from a trigger to its verdict.
@@ -17,6 +17,8 @@ pub enum Progress {
         app: AppName,
         /// The number of the trigger.
         trigger: TriggerId,
+        /// What it came from.
+        source: TriggerSource,
     },
     /// A rollback leads there. Nothing has been done yet.
     GoingBack {
@@ -45,7 +47,7 @@ pub enum Progress {
         /// The last line that the app wrote.
         output: Option<String>,
     },
-    /// A newer trigger came first; what follows is about that one.
+    /// A newer trigger came first. What follows is about that one, where both lead the same way.
     Superseded {
         /// The app that is reloaded.
         app: AppName,
@@ -53,6 +55,10 @@ pub enum Progress {
         trigger: TriggerId,
         /// The newer one.
         by: TriggerId,
+        /// What the newer one came from.
+        source: TriggerSource,
+        /// Whether its verdict is waited for; if not, `superseded` is the last word.
+        joined: bool,
     },
     /// The end: the verdict, and what it rests on.
     Verdict {

@@ -226,8 +226,7 @@ impl<F: FnMut(Probe)> Inquiry<'_, F> {
         let mut passed = 0;
         loop {
             match probe::ask(self.config, address).await {
-                Ok(probe) => {
-                    (self.progress)(probe);
+                Ok(_) => {
                     passed += 1;
                     (self.progress)(Probe::Passed(passed));
                     if passed >= self.config.successes {

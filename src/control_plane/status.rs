@@ -45,8 +45,21 @@ pub struct AppStatus {
     pub pending: Option<TriggerId>,
     /// How often the app was started again without a trigger, because it had died.
     pub restarts: u64,
-    /// Whether the first start has ended, live or failed.
-    pub started: bool,
+    /// How the first start has ended.
+    pub first_start: FirstStart,
+}
+
+/// How the first start of an app has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstStart {
+    /// It has not.
+    #[default]
+    UnderWay,
+    /// It went live.
+    Live,
+    /// It failed; the app is tried again.
+    Failed,
 }
 
 /// What an app is doing.
@@ -284,8 +297,23 @@ impl AppStatus {
             last_trigger: None,
             pending: None,
             restarts: 0,
-            started: false,
+            first_start: FirstStart::UnderWay,
         }
+    }
+
+    /// Takes out whatever the app wrote.
+    pub fn hide_output(&mut self) {
+        if let Some(trigger) = &mut self.last_trigger {
+            trigger.output.clear();
+        }
+        if let Some(failover) = &mut self.last_failover {
+            failover.output.clear();
+        }
+    }
+
+    /// Whether its first start has ended, live or failed.
+    pub fn has_started(&self) -> bool {
+        self.first_start != FirstStart::UnderWay
     }
 
     /// Whether nothing is wrong: the wanted version serves, and nobody holds it back.

@@ -8,6 +8,7 @@ mod budget;
 pub(super) use self::budget::Budget;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -20,7 +21,7 @@ use super::record::Record;
 use super::upstream::{Failed, Failure, Upstream};
 use super::worker::Site;
 use crate::generation::{Address, GenerationId};
-use crate::live::{Backend, Lease, Origin, Trust};
+use crate::live::{Backend, Generation, Lease, Origin, Trust};
 use crate::telemetry::traffic::{HoldOutcome, Reason, ResendOutcome, ResendReason};
 
 /// How long a request that was lost waits for another instance to come. An instance that has died is out of the balance by
@@ -43,6 +44,8 @@ pub(super) struct Attempts {
     rescued: bool,
     /// What a rescue has begun already.
     ready: Option<Attempt>,
+    /// The generation that is to rescue it.
+    rescuer: Option<Rescuer>,
     seen: Seen,
     place: Option<Place>,
     /// How long it may still be held.
@@ -60,6 +63,13 @@ pub(super) struct Attempt {
     pub(super) exchange: Exchange,
     /// No idle connection may be taken.
     pub(super) fresh: bool,
+}
+
+/// A generation that is answering a request which another one answered badly; until it is dropped.
+#[derive(Debug)]
+struct Rescuer {
+    generation: Arc<Generation<Backend>>,
+    worker: usize,
 }
 
 /// Which generations have failed to answer a request.
@@ -105,6 +115,7 @@ impl Attempts {
             recall: Recall::Never,
             rescued: false,
             ready: None,
+            rescuer: None,
             seen: Seen::default(),
             place: None,
             hold_left: site.app.config.hold_timeout,
@@ -270,14 +281,15 @@ impl Attempts {
         Ok(())
     }
 
-    /// Whether one more attempt fits within what is allowed. A recall always does: a failover makes only so many. The
-    /// budget keeps requests from multiplying at an app in trouble; one that was not written has not reached any.
+    /// Whether one more attempt fits within what is allowed. A recall always does: a failover makes only so many. So does
+    /// one after a refusal, which costs no time and reached nobody: it goes to each instance once. The budget keeps
+    /// requests from multiplying at an app in trouble; one that was not written has not reached any.
     fn pays(&mut self, reason: ResendReason, written: Written) -> bool {
-        if reason == ResendReason::Failover {
-            return true;
-        }
-        if self.left == 0 {
-            return false;
+        match reason {
+            ResendReason::Failover => return true,
+            ResendReason::Refused => return self.site.app.config.resends > 0,
+            _ if self.left == 0 => return false,
+            _ => {}
         }
         let fits = match written {
             Written::No => true,
@@ -325,6 +337,8 @@ impl Attempts {
         self.answered();
         self.resent = Some(ResendReason::Rescue);
         self.rescued = true;
+        let rescuer = self.ready.as_ref().map(|ready| ready.exchange.generation());
+        self.rescuer = rescuer.map(|generation| Rescuer::new(generation, self.site.index()));
         true
     }
 
@@ -348,6 +362,7 @@ impl Attempts {
 
     /// The app answered.
     pub(super) fn answered(&mut self) {
+        self.rescuer = None;
         self.resent_as(ResendOutcome::Answered);
     }
 
@@ -355,6 +370,21 @@ impl Attempts {
         if let Some(reason) = self.resent.take() {
             self.site.counters().resent(reason, outcome);
         }
+    }
+}
+
+// === impl Rescuer ===
+
+impl Rescuer {
+    fn new(generation: Arc<Generation<Backend>>, worker: usize) -> Self {
+        generation.payload.outcomes.rescue_begins(worker);
+        Self { generation, worker }
+    }
+}
+
+impl Drop for Rescuer {
+    fn drop(&mut self) {
+        self.generation.payload.outcomes.rescue_over(self.worker);
     }
 }
 

@@ -213,9 +213,8 @@ impl Upstream {
             Ok((sender, task, pulse)) => Ok(Link::new(sender, task, pulse)),
             Err(error) => Err(error),
         };
-        match &connected {
-            Err(Failure::Refused) => exchange.instance_did(Outcomes::refused),
-            Ok(_) | Err(_) => {}
+        if let Err(Failure::Refused) = &connected {
+            exchange.instance_did(Outcomes::refused);
         }
         self.counters().connected(match &connected {
             Ok(_) => Connected::Opened,

@@ -60,6 +60,7 @@ struct Counts {
     bad: AtomicU64,
     rescued: AtomicU64,
     rescued_bad: AtomicU64,
+    rescuing: AtomicU64,
 }
 
 // === impl Outcomes ===
@@ -90,6 +91,26 @@ impl Outcomes {
             add_one(badly);
             self.raise_alarm();
         }
+    }
+
+    /// A request that another generation answered badly is being answered here. To be called by `worker` alone, and to be
+    /// followed by [`rescue_over`](Self::rescue_over).
+    pub fn rescue_begins(&self, worker: usize) {
+        add_one(&self.workers[worker].rescuing);
+    }
+
+    /// It is answered, or nobody waits for the answer any more. To be called by `worker` alone.
+    pub fn rescue_over(&self, worker: usize) {
+        let rescuing = &self.workers[worker].rescuing;
+        rescuing.store(rescuing.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// How many such requests there are at this moment.
+    pub fn rescuing(&self) -> u64 {
+        let workers = self.workers.iter();
+        workers
+            .map(|counts| counts.rescuing.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// An instance refused a new connection, or reset it before anything was written: neither a time-out nor an idle

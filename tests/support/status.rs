@@ -29,6 +29,11 @@ impl Status {
         self.app(app)["live"].as_u64()
     }
 
+    /// The number of the trigger whose generation is being started.
+    pub fn pending(&self, app: &str) -> Option<u64> {
+        self.app(app)["pending"].as_u64()
+    }
+
     /// Whether it serves an older version because a newer one failed.
     #[track_caller]
     pub fn stale(&self, app: &str) -> bool {

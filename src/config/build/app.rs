@@ -43,7 +43,11 @@ pub(super) fn app(
         }
         driver.drain_timeout = traffic.answer_timeout;
     }
-    driver.lease_timeout = traffic.answer_timeout;
+    driver.lease_timeout = if traffic.answer_timeout.is_zero() {
+        driver.drain_timeout
+    } else {
+        traffic.answer_timeout
+    };
     if driver.overlap == Overlap::None {
         warnings.extend(held_too_long(overlap_span, &driver, &traffic));
     }

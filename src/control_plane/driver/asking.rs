@@ -106,6 +106,12 @@ impl Driver {
         let to = to.map(crate::generation::GenerationId::get);
         info!(app = %self.name, trigger = %id, to, "rollback asked for");
         self.happened(Event::RollbackAsked(id));
+        // What leads there may be on its way already.
+        if self.core.owner() == Some(id)
+            && let Some(candidate) = self.core.candidate()
+        {
+            self.triggers.starting(&self.name, id, candidate);
+        }
     }
 
     fn pause(&mut self, lasting: Option<Duration>) {

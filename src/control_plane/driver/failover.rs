@@ -46,10 +46,7 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn new(core: &Supervisor, event: &Event) -> Self {
-        let on_probation = match core.standing() {
-            Some(Standing::Probation { .. }) => core.live(),
-            _ => None,
-        };
+        let on_probation = core.on_probation();
         let blamed = match event {
             Event::WentBad(id, reason) | Event::Exited(id, reason) => Some((*id, reason.clone())),
             _ => None,
@@ -75,9 +72,11 @@ impl Before {
 }
 
 impl Driver {
-    /// Between the step and its actions: remembers a failover. The one that was left, if another serves now.
-    pub(super) fn notice_failover(&mut self, before: Before) -> Option<GenerationId> {
-        let (from, reason) = before.fallen(&self.core)?;
+    /// Between the step and its actions: remembers a failover.
+    pub(super) fn notice_failover(&mut self, before: Before) {
+        let Some((from, reason)) = before.fallen(&self.core) else {
+            return;
+        };
         // An earlier one is told as it stands.
         self.tell_failover();
         let to = self.core.live().filter(|live| *live != from);
@@ -90,12 +89,14 @@ impl Driver {
             output: self.generations.output(from),
             watched: None,
         });
-        to.map(|_| from)
     }
 
-    /// After the actions of the step: safe requests that the fallen one has not begun to answer go to the new live one.
-    pub(super) fn recall(&self, from: GenerationId) {
-        self.order(from, |orders| orders.recalls += 1);
+    /// After the actions of the step: safe requests that one which was left as bad has not begun to answer go to the live
+    /// one, or wait for it.
+    pub(super) fn recall(&mut self) {
+        for fallen in self.generations.newly_fallen(&self.core) {
+            self.order(fallen, |orders| orders.recalls += 1);
+        }
     }
 
     /// After the actions of the step: it is told at once, unless an exit may still explain it better.
@@ -167,10 +168,8 @@ impl Driver {
         self.failovers += 1;
         self.world.metrics.failed_over(reason.kind);
         // Nothing has ended it meanwhile.
-        if let Some(stale_reason) = &mut self.triggers.stale
-            && self.failing.take() == Some(from)
-        {
-            *stale_reason = stale(from, &reason);
+        if self.failing.take_if(|failing| *failing == from).is_some() {
+            self.triggers.stale = Some(stale(from, &reason));
         }
         self.last_failover = Some(status);
         if let Some(trigger) = watched {

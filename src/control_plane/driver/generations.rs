@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::judging::History;
-use crate::control_plane::instances::Instances;
+use crate::control_plane::instances::{self, Instances};
 use crate::control_plane::process::{Output, Recipe};
-use crate::control_plane::readiness::Probe;
+use crate::control_plane::readiness::{self, Probe};
 use crate::control_plane::status::{GenerationState, GenerationStatus};
-use crate::control_plane::supervisor::{State, Supervisor, Version};
+use crate::control_plane::supervisor::{Standing, State, Supervisor, Version};
 use crate::generation::GenerationId;
 use crate::live::{self, Backend};
 
@@ -19,7 +19,15 @@ use crate::live::{self, Backend};
 #[derive(Debug, Default)]
 pub(super) struct Generations {
     running: BTreeMap<GenerationId, Running>,
-    recipes: BTreeMap<Version, Arc<Recipe>>,
+    records: BTreeMap<Version, Record>,
+}
+
+/// All that is needed to start a version again as it was started first.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) recipe: Arc<Recipe>,
+    pub(super) readiness: readiness::Config,
+    pub(super) instances: instances::Config,
 }
 
 /// One generation.
@@ -28,6 +36,8 @@ pub(super) struct Running {
     asked: Instant,
     since: SystemTime,
     instances: Option<Instances>,
+    /// When they are ready, and how many there are.
+    terms: Option<(readiness::Config, instances::Config)>,
     /// The latest answer of each instance's check.
     probes: HashMap<u32, Probe>,
     /// How the data plane knows it, once it was ready.
@@ -35,6 +45,8 @@ pub(super) struct Running {
     /// How long it is on probation, once it was ready.
     pub(super) probation: Duration,
     pub(super) history: History,
+    /// Its safe requests were called back.
+    recalled: bool,
     live_since: Option<Instant>,
     retired_at: Option<Instant>,
     stopping_at: Option<Instant>,
@@ -46,10 +58,12 @@ impl Running {
             asked: Instant::now(),
             since: SystemTime::now(),
             instances: None,
+            terms: None,
             probes: HashMap::new(),
             published: None,
             probation: Duration::ZERO,
             history: History::default(),
+            recalled: false,
             live_since: None,
             retired_at: None,
             stopping_at: None,
@@ -63,16 +77,27 @@ impl Generations {
     }
 
     /// Its processes are on their way.
-    pub(super) fn begun(&mut self, id: GenerationId, instances: Instances) {
+    pub(super) fn begun(
+        &mut self,
+        id: GenerationId,
+        instances: Instances,
+        terms: (readiness::Config, instances::Config),
+    ) {
         if let Some(running) = self.running.get_mut(&id) {
             running.instances = Some(instances);
+            running.terms = Some(terms);
         }
     }
 
-    /// Its processes run what this record says.
+    /// Its processes run what this recipe says.
     pub(super) fn spawned(&mut self, id: GenerationId, recipe: Arc<Recipe>) {
-        if self.running.contains_key(&id) {
-            self.recipes.entry(Version(id)).or_insert(recipe);
+        let running = self.running.get(&id);
+        if let Some((readiness, instances)) = running.and_then(|running| running.terms.clone()) {
+            self.records.entry(Version(id)).or_insert(Record {
+                recipe,
+                readiness,
+                instances,
+            });
         }
     }
 
@@ -119,8 +144,12 @@ impl Generations {
     /// Lets go of the generations that the core has forgotten, and of versions that nothing can lead to any more.
     pub(super) fn forget_unknown(&mut self, core: &Supervisor) {
         self.running.retain(|id, _| core.state_of(*id).is_some());
-        let wanted = [core.base(), core.previous()];
-        self.recipes.retain(|version, _| {
+        let back = match core.standing() {
+            Some(Standing::Probation { back, .. }) => Some(*back),
+            _ => None,
+        };
+        let wanted = [core.base(), core.previous(), back];
+        self.records.retain(|version, _| {
             wanted.contains(&Some(*version))
                 || core
                     .generations()
@@ -148,8 +177,22 @@ impl Generations {
         self.running.get(&id)?.published.as_ref()
     }
 
-    pub(super) fn recipe(&self, version: Version) -> Option<&Arc<Recipe>> {
-        self.recipes.get(&version)
+    pub(super) fn record(&self, version: Version) -> Option<&Record> {
+        self.records.get(&version)
+    }
+
+    /// Those that were left because they are bad, and have not been told so yet.
+    pub(super) fn newly_fallen(&mut self, core: &Supervisor) -> Vec<GenerationId> {
+        let fallen = self
+            .running
+            .iter_mut()
+            .filter(|(id, running)| !running.recalled && core.is_fallen(**id));
+        fallen
+            .map(|(id, running)| {
+                running.recalled = true;
+                *id
+            })
+            .collect()
     }
 
     /// Those that were retired, with their counts.

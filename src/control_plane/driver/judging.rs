@@ -58,6 +58,8 @@ pub(super) struct Judge {
     latest: Share,
     /// What keeps a share that is too large from being a verdict.
     excuse: Option<String>,
+    /// Since when the standby's word is waited for.
+    waiting: Option<Instant>,
 }
 
 /// What is counted at one moment.
@@ -69,6 +71,8 @@ pub(super) struct Evidence {
     pub(super) refused_in_a_row: u32,
     /// Of rescued requests, by the standby, since the probation began.
     pub(super) rescued: Share,
+    /// Whether the standby is answering one at this moment.
+    pub(super) rescuing: bool,
 }
 
 impl Default for Config {
@@ -171,6 +175,7 @@ impl Judge {
             samples: VecDeque::from([(now, start)]),
             latest: start,
             excuse: None,
+            waiting: None,
         }
     }
 
@@ -187,7 +192,7 @@ impl Judge {
         }
         trim(&mut self.samples, now, WINDOW, config.min_requests);
         self.refused(evidence, config)
-            .or_else(|| self.too_many_bad(evidence, config))
+            .or_else(|| self.too_many_bad(now, evidence, config))
     }
 
     fn refused(&self, evidence: Evidence, config: &Config) -> Option<Reason> {
@@ -200,12 +205,25 @@ impl Judge {
         })
     }
 
-    fn too_many_bad(&mut self, evidence: Evidence, config: &Config) -> Option<Reason> {
+    fn too_many_bad(
+        &mut self,
+        now: Instant,
+        evidence: Evidence,
+        config: &Config,
+    ) -> Option<Reason> {
         self.excuse = None;
         let start = self.samples.front().map_or(self.start, |(_, share)| *share);
         let window = self.latest.since(start);
         if window.all < config.min_requests || window.ratio() <= config.max_error_ratio {
+            self.waiting = None;
             return None;
+        }
+        if evidence.rescued.all == 0 && evidence.rescuing {
+            // The standby is about to say whether it fails in the same way.
+            let since = *self.waiting.get_or_insert(now);
+            if now.duration_since(since) < WINDOW {
+                return None;
+            }
         }
         let found = format!(
             "{} of its last {} answers were bad",
@@ -350,6 +368,38 @@ mod tests {
             ..Evidence::default()
         };
         assert!(judge.look(now + ms(600), evidence, &config).is_some());
+    }
+
+    #[tokio::test]
+    async fn while_the_standby_is_about_to_answer_its_word_is_waited_for() {
+        let (mut judge, now, config) = judge(Share::default());
+        let pending = Evidence {
+            rescuing: true,
+            ..seen(20, 20)
+        };
+        assert_eq!(judge.look(now + ms(2000), pending, &config), None);
+        let excused = Evidence {
+            rescued: Share { all: 1, bad: 1 },
+            ..pending
+        };
+        assert_eq!(judge.look(now + ms(4000), excused, &config), None);
+        let condemned = Evidence {
+            rescued: Share { all: 1, bad: 0 },
+            ..pending
+        };
+        assert!(judge.look(now + ms(4100), condemned, &config).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_word_of_a_standby_that_hangs_is_not_waited_for_for_ever() {
+        let (mut judge, now, config) = judge(Share::default());
+        let pending = Evidence {
+            rescuing: true,
+            ..seen(20, 20)
+        };
+        assert_eq!(judge.look(now + ms(50), pending, &config), None);
+        assert_eq!(judge.look(now + ms(9000), pending, &config), None);
+        assert!(judge.look(now + ms(10_100), pending, &config).is_some());
     }
 
     #[tokio::test]

@@ -4,8 +4,9 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Driver;
+use crate::control_plane::backoff::GOOD_SERVICE;
 use crate::control_plane::instances::Instances;
-use crate::control_plane::supervisor::{Action, Event, PhaseWord, Standing, Timer};
+use crate::control_plane::supervisor::{Action, Event, PhaseWord, Timer};
 use crate::generation::GenerationId;
 use crate::live::Routing;
 
@@ -36,7 +37,7 @@ impl Driver {
         self.generations.routed(id);
         self.publish(Some(id));
         self.order(id, |orders| orders.retired = false);
-        let probation = matches!(self.core.standing(), Some(Standing::Probation { .. }));
+        let probation = self.core.on_probation() == Some(id);
         self.tell_instances(id, |instances| instances.route(probation));
     }
 
@@ -82,6 +83,9 @@ impl Driver {
             let (requests, streams) = (generation.requests(), generation.streams());
             info!(app = %self.name, generation = %id, requests, streams, "draining");
         }
+        if self.generations.served(id) >= GOOD_SERVICE {
+            self.clock.reset_backoff();
+        }
         self.generations.retired(id);
         self.order(id, |orders| orders.retired = true);
         self.tell_instances(id, Instances::retire);
@@ -120,7 +124,13 @@ impl Driver {
             .published(id)
             .map_or(0, |generation| generation.requests());
         warn!(app = %self.name, generation = %id, requests, "drain timeout: breaking off what has no answer yet");
+        self.drained(id);
         self.order(id, |orders| orders.cuts += 1);
+    }
+
+    fn drained(&self, id: GenerationId) {
+        let after = self.generations.retired_for(id);
+        self.world.metrics.phase_ended("drain", after);
     }
 
     /// Asks it to stop, once no request is left that was sent to it while it was the fallback.
@@ -165,16 +175,19 @@ impl Driver {
     fn arm(&mut self, timer: Timer) {
         match timer {
             Timer::Stop(id) if self.clock.holds_signal(id) => {}
-            Timer::Probation(id) => self.clock.arm_for(timer, self.probation_of(id)),
+            Timer::Probation(id) => {
+                self.restart_probation(id);
+                self.clock.arm_for(timer, self.probation_of(id));
+            }
             _ => self.clock.arm(timer, &self.settings.driver),
         }
     }
 
     fn disarm(&mut self, timer: Timer) {
-        if let Timer::Drain(id) = timer {
-            self.world
-                .metrics
-                .phase_ended("drain", self.generations.retired_for(id));
+        if let Timer::Drain(id) = timer
+            && self.core.live() != Some(id)
+        {
+            self.drained(id);
         }
         self.clock.disarm(timer);
     }

@@ -9,7 +9,7 @@ use super::Driver;
 use super::clock::Deadline;
 use super::judging::{Evidence, JUDGE_INTERVAL, Judge, SAMPLE_INTERVAL, Share};
 use crate::control_plane::instances::Instances;
-use crate::control_plane::supervisor::{Event, Standing, Timer};
+use crate::control_plane::supervisor::{Event, Timer};
 use crate::generation::GenerationId;
 use crate::live::Trust;
 
@@ -21,6 +21,8 @@ pub(super) struct Probation {
     judge: Judge,
     /// The standby, and what it had answered of rescued requests when the probation began.
     standby: Option<(GenerationId, Share)>,
+    /// What it has answered since; it may be gone by now.
+    rescued: Share,
     /// It should have ended, but too few answers came to tell.
     prolonged: bool,
 }
@@ -28,10 +30,7 @@ pub(super) struct Probation {
 impl Driver {
     /// After each step: the one who judges follows the core.
     pub(super) fn follow_probation(&mut self) {
-        let on_probation = match self.core.standing() {
-            Some(Standing::Probation { .. }) => self.core.live(),
-            _ => None,
-        };
+        let on_probation = self.core.on_probation();
         if self.core.live().is_some() {
             self.clock.set_once(Deadline::Look, SAMPLE_INTERVAL);
         }
@@ -56,14 +55,33 @@ impl Driver {
     fn begin_probation(&self, id: GenerationId) -> Probation {
         let now = Instant::now();
         let standby = self.core.standby();
-        let baseline = standby.map_or_else(Share::default, |standby| self.recent_share(standby));
         let rescued = standby.map(|standby| (standby, Share::rescued(self.tally(standby))));
         Probation {
             generation: id,
             since: now,
-            judge: Judge::new(now, baseline, self.tally(id)),
+            judge: Judge::new(now, self.baseline, self.tally(id)),
             standby: rescued,
+            rescued: Share::default(),
             prolonged: false,
+        }
+    }
+
+    /// Its time begins anew: it was paused.
+    pub(super) fn restart_probation(&mut self, id: GenerationId) {
+        if let Some(probation) = self
+            .probation
+            .as_mut()
+            .filter(|known| known.generation == id)
+        {
+            probation.since = Instant::now();
+            probation.prolonged = false;
+        }
+    }
+
+    /// Before each step: the one that is live now may be gone after it, and what comes next is measured by it.
+    pub(super) fn keep_baseline(&mut self) {
+        if let Some(live) = self.core.live() {
+            self.baseline = self.recent_share(live);
         }
     }
 
@@ -117,10 +135,9 @@ impl Driver {
             return;
         };
         let id = probation.generation;
+        let evidence = self.evidence(&mut probation);
         let config = &self.settings.driver.judging;
-        let verdict = probation
-            .judge
-            .look(Instant::now(), self.evidence(&probation), config);
+        let verdict = probation.judge.look(Instant::now(), evidence, config);
         let decided = probation.prolonged && !probation.judge.is_undecided(config);
         self.probation = Some(probation);
         if let Some(reason) = verdict {
@@ -130,17 +147,21 @@ impl Driver {
         }
     }
 
-    fn evidence(&self, probation: &Probation) -> Evidence {
+    fn evidence(&self, probation: &mut Probation) -> Evidence {
         let live = self.generations.published(probation.generation);
-        let rescued = probation
-            .standby
-            .map_or_else(Share::default, |(standby, before)| {
-                Share::rescued(self.tally(standby)).since(before)
-            });
+        let standby = probation.standby.and_then(|(standby, before)| {
+            let published = self.generations.published(standby)?;
+            Some((&published.payload.outcomes, before))
+        });
+        let rescuing = standby.is_some_and(|(outcomes, before)| {
+            probation.rescued = Share::rescued(outcomes.tally()).since(before);
+            outcomes.rescuing() > 0
+        });
         Evidence {
             live: self.tally(probation.generation),
             refused_in_a_row: live.map_or(0, |live| live.payload.refused_in_a_row()),
-            rescued,
+            rescued: probation.rescued,
+            rescuing,
         }
     }
 
@@ -177,10 +198,7 @@ impl Driver {
 
     /// Before anything of a step is performed: the data plane is to know whose bad answers are to be replaced.
     pub(super) fn settle_trust(&self) {
-        let on_probation = match self.core.standing() {
-            Some(Standing::Probation { .. }) => self.core.live(),
-            _ => None,
-        };
+        let on_probation = self.core.on_probation();
         for (id, running) in self.generations.iter() {
             let Some(published) = running.published() else {
                 continue;

@@ -5,29 +5,30 @@ use std::time::SystemTime;
 
 use super::Driver;
 use super::clock::Deadline;
-use crate::control_plane::status::{AppState, AppStatus, ProbationStatus};
-use crate::control_plane::supervisor::{PhaseWord, Timer};
+use crate::control_plane::status::{AppState, AppStatus, FirstStart, ProbationStatus};
+use crate::control_plane::supervisor::{PhaseWord, Standing, Timer};
 
 impl Driver {
     pub(super) fn publish_status(&self) {
+        let stale = self.triggers.stale.clone().or_else(|| self.stands_in());
         let status = AppStatus {
             name: self.name.clone(),
             state: self.state(),
-            stale: self.triggers.stale.is_some(),
-            stale_reason: self.triggers.stale.clone(),
+            stale: stale.is_some(),
+            stale_reason: stale,
             paused: self.core.paused(),
             paused_until: self.known_time(Deadline::PauseEnd, |known| known.paused_until),
             standing: self.standing_word(),
             probation: self.probation_status(),
             failovers: self.failovers,
             last_failover: self.last_failover.clone(),
-            notes: self.notes.values().cloned().collect(),
+            notes: self.notes.values().flatten().cloned().collect(),
             live: self.core.live(),
             generations: self.generations.status(&self.core),
             last_trigger: self.triggers.ended.clone(),
             pending: self.triggers.pending(),
             restarts: self.world.metrics.restarts(),
-            started: self.triggers.started,
+            first_start: self.triggers.first_start,
         };
         self.status.send_if_modified(|published| {
             let changed = **published != status;
@@ -43,11 +44,23 @@ impl Driver {
             AppState::Stopping
         } else if self.core.live().is_some() {
             AppState::Live
-        } else if self.triggers.started {
-            AppState::Down
-        } else {
+        } else if self.triggers.first_start == FirstStart::UnderWay {
             AppState::Starting
+        } else {
+            AppState::Down
         }
+    }
+
+    /// An older generation serves, because the wanted version died.
+    fn stands_in(&self) -> Option<String> {
+        let live = self.core.live()?;
+        let Some(Standing::StandIn { want }) = self.core.standing() else {
+            return None;
+        };
+        let want = want.0;
+        Some(format!(
+            "generation {live} stands in for version {want}, which died and is being started again"
+        ))
     }
 
     fn probation_status(&self) -> Option<ProbationStatus> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::config::MemoryPolicy;
+use super::generations::Record;
 use super::{Driver, Input};
 use crate::control_plane::instances::{Instances, Plan};
 use crate::control_plane::memory;
-use crate::control_plane::process::Recipe;
 use crate::control_plane::supervisor::{Event, Overlap, Source};
 use crate::generation::{GenerationId, Reason, ReasonKind};
 
@@ -18,7 +18,7 @@ use crate::generation::{GenerationId, Reason, ReasonKind};
 #[derive(Debug)]
 pub(crate) struct Preparation {
     generation: GenerationId,
-    record: Option<Arc<Recipe>>,
+    record: Option<Record>,
     /// Why it may not fit into memory beside what runs.
     shortage: Option<String>,
     /// Its directory is no longer the one that its record was made in.
@@ -29,7 +29,7 @@ pub(crate) struct Preparation {
 #[derive(Debug)]
 pub(super) struct Delayed {
     generation: GenerationId,
-    record: Option<Arc<Recipe>>,
+    record: Option<Record>,
     standby: GenerationId,
 }
 
@@ -42,7 +42,14 @@ impl Driver {
         }
         let record = match source {
             Source::Fresh => None,
-            Source::Again(version) => self.generations.recipe(version).cloned(),
+            Source::Again(version) => match self.generations.record(version) {
+                Some(record) => Some(record.clone()),
+                None => {
+                    let reason = format!("nothing is known any more of version {}", version.0);
+                    let reason = Reason::new(ReasonKind::Spawn, reason);
+                    return self.events.push_back(Event::SpawnFailed(id, reason));
+                }
+            },
         };
         let rival = self.rival();
         if record.is_none() && rival.is_empty() {
@@ -55,7 +62,7 @@ impl Driver {
                 shortage: shortage(&rival),
                 changed: record
                     .as_ref()
-                    .is_some_and(|recipe| recipe.directory_changed()),
+                    .is_some_and(|record| record.recipe.directory_changed()),
                 record,
             };
             // The driver waits for every start that is under way.
@@ -82,7 +89,7 @@ impl Driver {
             self.triggers.started_from_changed_files(id);
             self.note_changed_files(id, &format!("generation {id}"));
         }
-        let Some(shortage) = shortage else {
+        let Some(shortage) = shortage.filter(|_| self.core.candidate() == Some(id)) else {
             return self.begin(id, record);
         };
         match self.settings.driver.overlap_memory {
@@ -103,11 +110,17 @@ impl Driver {
 
     pub(super) fn note_changed_files(&mut self, id: GenerationId, who: &str) {
         warn!(app = %self.name, generation = %id, "{who} is started again from changed files: what is on disk is not what ran before");
-        let note = format!("{who} was started again from changed files");
-        self.notes.insert(id, note);
+        self.note(id, format!("{who} was started again from changed files"));
     }
 
-    fn make_room(&mut self, id: GenerationId, record: Option<Arc<Recipe>>, shortage: &str) {
+    fn note(&mut self, id: GenerationId, note: String) {
+        let notes = self.notes.entry(id).or_default();
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    fn make_room(&mut self, id: GenerationId, record: Option<Record>, shortage: &str) {
         let standby = self.core.standby();
         self.happened(Event::MemoryRanShort);
         match standby.filter(|standby| self.generations.is_stopping(*standby)) {
@@ -129,8 +142,7 @@ impl Driver {
 
     fn warn_of_shortage(&mut self, id: GenerationId, shortage: &str) {
         warn!(app = %self.name, generation = %id, "memory may run short: {shortage}");
-        self.notes
-            .insert(id, format!("memory may run short: {shortage}"));
+        self.note(id, format!("memory may run short: {shortage}"));
     }
 
     /// Starts what waited for the standby to go, once it has gone.
@@ -141,25 +153,35 @@ impl Driver {
         }
     }
 
-    fn begin(&mut self, id: GenerationId, record: Option<Arc<Recipe>>) {
+    fn begin(&mut self, id: GenerationId, record: Option<Record>) {
         if self.core.candidate() != Some(id) {
             let reason = Reason::new(ReasonKind::Spawn, "no longer wanted");
             return self.happened(Event::SpawnFailed(id, reason));
         }
+        // A version is started again as it was started first: a newer configuration belongs to a newer version.
+        let (recipe, readiness, config) = match record {
+            Some(record) => (Some(record.recipe), record.readiness, record.instances),
+            None => {
+                let settings = &self.settings;
+                let (readiness, instances) = (&settings.readiness, &settings.instances);
+                (None, readiness.clone(), instances.clone())
+            }
+        };
+        let terms = (readiness.clone(), config.clone());
         let plan = Plan {
             app: self.name.clone(),
             generation: id,
-            record,
+            record: recipe,
             process: self.settings.process.clone(),
-            readiness: self.settings.readiness.clone(),
-            config: self.settings.instances.clone(),
+            readiness,
+            config,
             processes: Arc::clone(&self.world.processes),
             workers: self.world.workers,
             nudge: Arc::clone(&self.nudge),
             alarm: Arc::clone(&self.alarm),
         };
         let instances = Instances::start(plan, self.home.clone());
-        self.generations.begun(id, instances);
+        self.generations.begun(id, instances, terms);
     }
 }
 

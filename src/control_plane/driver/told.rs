@@ -23,6 +23,7 @@ impl Driver {
             Report::Spawned(recipe) => self.spawned(id, recipe),
             Report::SpawnFailed(reason) => self.happened(Event::SpawnFailed(id, reason)),
             Report::Probed { instance, probe } => self.probed(id, instance, &probe),
+            Report::Checked { passed } => self.world.metrics.probed(passed),
             Report::Ready(published) => self.ready(id, published),
             Report::WentBad(reason) | Report::Unready(reason) => {
                 self.happened(Event::WentBad(id, reason));
@@ -57,7 +58,9 @@ impl Driver {
     }
 
     fn probed(&mut self, id: GenerationId, instance: u32, probe: &Probe) {
-        self.world.metrics.probed(matches!(probe, Probe::Passed(_)));
+        if let Some(passed) = probe.result() {
+            self.world.metrics.probed(passed);
+        }
         if self.generations.probed(id, instance, probe) {
             let output = self.generations.last_line(id);
             self.triggers
@@ -78,7 +81,12 @@ impl Driver {
         let mut rules = self.settings.driver.rules();
         rules.probation = !probation.is_zero();
         self.core.set_rules(rules);
+        // After a first start that failed it is tried again without a trigger.
+        let first = self.core.owner().is_none() && self.core.base().is_none();
         self.happened(Event::Ready(id));
+        if first && self.core.live() == Some(id) {
+            self.triggers.stale = None;
+        }
     }
 
     /// One of several is gone, and the generation goes on.

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::{Driver, Input};
 use crate::control_plane::process::Output;
 use crate::control_plane::progress::{Progress, SettledWord, Watchers};
-use crate::control_plane::status::{TriggerSource, TriggerStatus, VerdictWord};
+use crate::control_plane::status::{FirstStart, TriggerSource, TriggerStatus, VerdictWord};
 use crate::generation::{AppName, GenerationId, Reason, Settled, TriggerId, Verdict};
 
 /// How many of the app's last lines a failed verdict shows.
@@ -31,8 +31,8 @@ pub(super) struct Triggers {
     pub(super) ended: Option<TriggerStatus>,
     /// Why an older generation than the wanted one serves.
     pub(super) stale: Option<String>,
-    /// Whether the first of all, the start of hitless, has ended.
-    pub(super) started: bool,
+    /// How the first of all, the start of hitless, has ended.
+    pub(super) first_start: FirstStart,
 }
 
 /// One trigger that has no verdict yet.
@@ -46,6 +46,8 @@ struct Trigger {
     probation: Option<Duration>,
     /// What it was started from is not what was recorded.
     changed: bool,
+    /// What was on its way when it came was given up for it.
+    abandons: bool,
 }
 
 /// One that is live, with those who wait for the end of the probation.
@@ -81,6 +83,7 @@ impl Triggers {
         watchers.tell(&Progress::Accepted {
             app: app.clone(),
             trigger: id,
+            source,
         });
         self.waiting.insert(
             id,
@@ -91,6 +94,7 @@ impl Triggers {
                 generation: None,
                 probation,
                 changed: false,
+                abandons: false,
             },
         );
         id
@@ -176,12 +180,28 @@ impl Triggers {
         }
     }
 
+    /// The start of hitless ends with the first trigger, or with the one that took its place.
+    fn first_start(&mut self, status: &TriggerStatus) {
+        if self.first_start != FirstStart::UnderWay || status.source == TriggerSource::Rollback {
+            return;
+        }
+        self.first_start = match status.verdict {
+            VerdictWord::Superseded => FirstStart::UnderWay,
+            VerdictWord::Failed => FirstStart::Failed,
+            VerdictWord::Live | VerdictWord::Cancelled => FirstStart::Live,
+        };
+    }
+
     pub(super) fn all_concluded(&self) -> bool {
         self.concluding == 0
     }
 }
 
 impl Trigger {
+    fn is_rollback(&self) -> bool {
+        self.source == TriggerSource::Rollback
+    }
+
     fn ended(&self, id: TriggerId, verdict: VerdictWord) -> TriggerStatus {
         TriggerStatus {
             trigger: id,
@@ -210,10 +230,11 @@ impl Driver {
         match verdict {
             Verdict::Live => {
                 self.triggers.stale = None;
+                self.failing = None;
                 self.clock.reset_backoff();
                 let mut status = trigger.ended(id, VerdictWord::Live);
                 status.generation = self.core.live();
-                status.already = self.live_before == status.generation;
+                status.already = self.live_before == status.generation && !trigger.abandons;
                 self.conclude_now(status, trigger);
             }
             Verdict::Failed(reason) => self.conclude_with_last_words(id, trigger, &reason),
@@ -225,16 +246,23 @@ impl Driver {
         }
     }
 
-    /// The askers of a superseded trigger wait for the newer one.
+    /// The askers of a superseded trigger wait for the newer one, unless that leads the other way: who asked for a new
+    /// version is not told that the old one is live, nor the other way round.
     fn hand_on(&mut self, id: TriggerId, mut trigger: Trigger) {
         let status = trigger.ended(id, VerdictWord::Superseded);
         if let Some((by, newer)) = self.triggers.waiting.iter_mut().next_back() {
+            let joined = trigger.is_rollback() == newer.is_rollback();
             trigger.watchers.tell(&Progress::Superseded {
                 app: self.name.clone(),
                 trigger: id,
                 by: *by,
+                source: newer.source,
+                joined,
             });
-            newer.watchers.join(std::mem::take(&mut trigger.watchers));
+            newer.abandons |= newer.is_rollback();
+            if joined {
+                newer.watchers.join(std::mem::take(&mut trigger.watchers));
+            }
             info!(app = %self.name, trigger = %id, %by, "reload superseded");
         }
         self.conclude_now(status, trigger);
@@ -253,6 +281,7 @@ impl Driver {
     fn conclude_with_last_words(&mut self, id: TriggerId, trigger: Trigger, reason: &Reason) {
         if trigger.source != TriggerSource::Rollback {
             self.triggers.stale = Some(format!("reload {id} failed: {reason}"));
+            self.failing = None;
         }
         self.triggers.concluding += 1;
         let mut status = trigger.ended(id, VerdictWord::Failed);
@@ -285,12 +314,15 @@ impl Driver {
             mut watchers,
         } = conclusion;
         self.triggers.concluding -= 1;
-        self.triggers.started = true;
+        self.triggers.first_start(&status);
         let elapsed = asked.elapsed().as_secs_f64();
         self.log_verdict(&status, elapsed);
         self.world
             .metrics
             .concluded(status.source.as_str(), status.verdict.as_str());
+        if status.source != TriggerSource::Rollback || status.verdict == VerdictWord::Live {
+            self.world.metrics.reload_ended(status.verdict.as_str());
+        }
         watchers.tell(&Progress::Verdict {
             app: self.name.clone(),
             status: status.clone(),

@@ -19,7 +19,11 @@ const PROBATION_FAILURES: u32 = 3;
 /// # Cancel safety
 ///
 /// Cancel safe: checks under way end with it.
-pub(super) async fn unready(config: readiness::Config, address: Address) -> Reason {
+pub(super) async fn unready(
+    config: readiness::Config,
+    address: Address,
+    checked: impl Fn(bool),
+) -> Reason {
     let mut ticks = interval(PROBATION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut checks = JoinSet::new();
@@ -30,15 +34,18 @@ pub(super) async fn unready(config: readiness::Config, address: Address) -> Reas
                 let (config, address) = (config.clone(), address.clone());
                 checks.spawn(async move { readiness::check(&config, &address).await });
             }
-            Some(Ok(checked)) = checks.join_next() => match checked {
-                Ok(()) => failures = 0,
-                Err(probe) => {
-                    failures += 1;
-                    if failures >= PROBATION_FAILURES {
-                        return failed("readiness", failures, &probe);
+            Some(Ok(check)) = checks.join_next() => {
+                checked(check.is_ok());
+                match check {
+                    Ok(()) => failures = 0,
+                    Err(probe) => {
+                        failures += 1;
+                        if failures >= PROBATION_FAILURES {
+                            return failed("readiness", failures, &probe);
+                        }
                     }
                 }
-            },
+            }
         }
     }
 }
@@ -48,7 +55,7 @@ pub(super) async fn unready(config: readiness::Config, address: Address) -> Reas
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub(super) async fn unwell(liveness: Liveness, address: Address) -> Reason {
+pub(super) async fn unwell(liveness: Liveness, address: Address, checked: impl Fn(bool)) -> Reason {
     let config = readiness::Config {
         http: liveness.http,
         host: liveness.host,
@@ -59,7 +66,9 @@ pub(super) async fn unwell(liveness: Liveness, address: Address) -> Reason {
     let mut failures = 0;
     loop {
         let next = Instant::now() + liveness.interval;
-        match readiness::check(&config, &address).await {
+        let check = readiness::check(&config, &address).await;
+        checked(check.is_ok());
+        match check {
             Ok(()) => failures = 0,
             Err(probe) => {
                 failures += 1;

@@ -27,6 +27,8 @@ pub(super) struct Place {
     /// The strongest signal that its process was sent.
     pub(super) told: Option<Told>,
     pub(super) monitors: JoinSet<()>,
+    /// Why it was killed although it served.
+    pub(super) unwell: Option<Reason>,
     ready_since: Option<Instant>,
     asking: Option<AbortHandle>,
 }
@@ -58,6 +60,8 @@ pub(super) enum Happened {
     Probed(Probe),
     Passed(Address),
     Unfit(Reason),
+    /// A check of one that serves had an answer, good or bad.
+    Checked(bool),
     /// On probation its readiness check failed too often.
     Unready(Reason),
     /// Its liveness check did.
@@ -161,6 +165,7 @@ impl Tasks {
     pub(super) fn spawn(&self, number: usize, place: &mut Place) {
         place.serial += 1;
         place.told = None;
+        place.unwell = None;
         let messenger = self.messenger(number, place);
         let (processes, recipe) = (Arc::clone(&self.processes), Arc::clone(&self.recipe));
         let (app, generation) = (self.app.clone(), self.generation);
@@ -227,17 +232,20 @@ impl Tasks {
         };
         if probation {
             let messenger = self.messenger(number, place);
-            let unready = monitor::unready(self.readiness.clone(), address.clone());
-            place
-                .monitors
-                .spawn(async move { messenger.tell(Happened::Unready(unready.await)) });
+            let (readiness, address) = (self.readiness.clone(), address.clone());
+            place.monitors.spawn(async move {
+                let checked = |passed| messenger.tell(Happened::Checked(passed));
+                let unready = monitor::unready(readiness, address, checked).await;
+                messenger.tell(Happened::Unready(unready));
+            });
         }
         if let Some(liveness) = self.liveness.clone() {
             let messenger = self.messenger(number, place);
-            let unwell = monitor::unwell(liveness, address);
-            place
-                .monitors
-                .spawn(async move { messenger.tell(Happened::Unwell(unwell.await)) });
+            place.monitors.spawn(async move {
+                let checked = |passed| messenger.tell(Happened::Checked(passed));
+                let unwell = monitor::unwell(liveness, address, checked).await;
+                messenger.tell(Happened::Unwell(unwell));
+            });
         }
     }
 }

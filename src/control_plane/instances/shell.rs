@@ -154,10 +154,12 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 Event::Spawned(number)
             }
             Happened::NotSpawned(reason) => {
+                self.warn_of_repair(number, &reason);
                 self.blame.get_or_insert(reason);
                 Event::NotSpawned(number)
             }
             Happened::Probed(probe) => return self.probed(number, probe),
+            Happened::Checked(passed) => return self.mention(Report::Checked { passed }),
             Happened::FilesChanged => {
                 let instance = outside(number);
                 return self.tell(Report::FilesChanged { instance }).await;
@@ -167,6 +169,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 Event::Passed(number)
             }
             Happened::Unfit(reason) => {
+                self.warn_of_repair(number, &reason);
                 self.blame = Some(self.of_several(number, reason));
                 Event::Unfit(number)
             }
@@ -176,6 +179,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             }
             Happened::Unwell(reason) => {
                 warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), %reason, "instance is not well: killing it");
+                self.places[number].unwell = Some(reason);
                 Event::Unfit(number)
             }
             Happened::Exited(exit) => return self.exited(number, exit).await,
@@ -188,17 +192,29 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         self.step(event).await;
     }
 
+    /// Of a generation that serves, one that was to be started again could not be.
+    fn warn_of_repair(&self, number: usize, reason: &Reason) {
+        if self.published.is_some() {
+            warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), %reason, "instance was not started again; it is tried once more");
+        }
+    }
+
     fn probed(&self, number: usize, probe: Probe) {
         self.show(|shown| shown.probe = Some(probe.clone()));
         let report = Report::Probed {
             instance: outside(number),
             probe,
         };
+        self.mention(report);
+    }
+
+    /// Tells what nothing depends on.
+    fn mention(&self, report: Report) {
         let told = Told {
             generation: self.plan.generation,
             report,
         };
-        // There is room, or the next probe says more.
+        // There is room, or the next one says more.
         let _ = self.home.try_send(told.into());
     }
 
@@ -224,7 +240,9 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             (false, true) => "after it had served",
             (false, false) => "while it was stopping",
         };
-        let reason = self.of_several(number, exit.reason(when));
+        let unwell = self.places[number].unwell.take();
+        let reason = unwell.unwrap_or_else(|| exit.reason(when));
+        let reason = self.of_several(number, reason);
         self.exit = Some((reason, by_itself));
         let place = &mut self.places[number];
         if place.served() >= GOOD_SERVICE {
@@ -258,14 +276,17 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
 
     /// Those that serve are asked whether they are still well, for as long as clients are sent there.
     fn monitor(&mut self) {
-        let routed = self.machine.is_routed();
-        for (number, slot) in self.machine.slots().iter().enumerate() {
-            let watched = routed && *slot == Slot::Ready;
-            let place = &mut self.places[number];
-            place.monitors = JoinSet::new();
-            if watched {
-                self.tasks.monitor(number, place, self.probation);
-            }
+        for number in 0..self.places.len() {
+            self.monitor_one(number);
+        }
+    }
+
+    fn monitor_one(&mut self, number: usize) {
+        let watched = self.machine.is_routed() && self.machine.slots()[number] == Slot::Ready;
+        let place = &mut self.places[number];
+        place.monitors = JoinSet::new();
+        if watched {
+            self.tasks.monitor(number, place, self.probation);
         }
     }
 
@@ -354,7 +375,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 None => return,
             },
             Word::Back(number) => {
-                self.monitor();
+                self.monitor_one(number);
                 Report::InstanceBack {
                     instance: outside(number),
                 }

@@ -41,10 +41,28 @@ pub enum Probe {
     TimedOut(Duration),
     /// The connection ended without an answer, or the answer is no HTTP.
     Broken(Arc<str>),
-    /// It answered with this status, good or bad.
+    /// It answered with this status.
     Answered(u16),
     /// The check passed this many times in a row.
     Passed(u32),
+}
+
+// === impl Probe ===
+
+impl Probe {
+    /// Whether it is the result of a check, and which; none: it is a step on the way to one.
+    pub fn result(&self) -> Option<bool> {
+        match self {
+            Self::Passed(_) => Some(true),
+            Self::TimedOut(_) | Self::Broken(_) | Self::Answered(_) => Some(false),
+            Self::Connecting
+            | Self::Refused
+            | Self::Unreachable(_)
+            | Self::Connected
+            | Self::AwaitingNotify
+            | Self::Notified => None,
+        }
+    }
 }
 
 /// A connection to an instance.

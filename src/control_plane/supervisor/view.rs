@@ -45,6 +45,15 @@ impl Supervisor {
         self.live_now().map(|live| &live.standing)
     }
 
+    /// The live generation, while it may still be sent back.
+    #[must_use]
+    pub fn on_probation(&self) -> Option<GenerationId> {
+        match self.standing() {
+            Some(Standing::Probation { .. }) => self.live(),
+            _ => None,
+        }
+    }
+
     /// The generation that would take over from the live one at once: the standby, else the youngest usable one that
     /// retires. What the driver publishes as fallback. None once shutdown was asked.
     #[must_use]

@@ -118,9 +118,13 @@ impl AppMetrics {
         ]
     }
 
-    /// A trigger has its verdict. Of the verdicts only `live` and `failed` say something about the app.
+    /// A trigger has its verdict.
     pub fn concluded(&self, trigger: &str, verdict: &str) {
         self.reloads.with_label_values(&[trigger, verdict]).inc();
+    }
+
+    /// One that says something about the wanted version has. Of the verdicts only `live` and `failed` do.
+    pub fn reload_ended(&self, verdict: &str) {
         match verdict {
             "live" => {
                 self.last_success.set(1);
