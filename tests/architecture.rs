@@ -232,21 +232,25 @@ fn architecture_md_names_every_room() {
     );
 }
 
+/// Tools that `tests/run` provisions, and knows how to do without.
+const TOOLS: [&str; 5] = ["Tornado", "gunicorn", "uvicorn", "Node", "curl"];
+
 /// Not promises but programs: other tests of the same file start their own binary with one of them.
 const ROLES: [&str; 2] = [
     "#[ignore = \"a role that other tests play\"]",
     "#[ignore = \"the app of other tests\"]",
 ];
 
-/// `tests/run --without tornado` relies on this.
+/// `tests/run --without TOOL` relies on this.
 #[test]
 fn every_ignored_test_says_what_it_needs_and_how_to_get_it() {
+    let known = TOOLS.map(|tool| format!("#[ignore = \"needs {tool}: run tests/run\"]"));
     let mut wrong = Vec::new();
     for path in paths(&root().join("tests")) {
         for (index, line) in read(&path).lines().enumerate() {
             let line = line.trim();
             if line.starts_with("#[ignore")
-                && line != "#[ignore = \"needs Tornado: run tests/run\"]"
+                && !known.iter().any(|known| known == line)
                 && !ROLES.contains(&line)
             {
                 wrong.push(format!("{}:{}: {line}", path.display(), index + 1));
@@ -254,6 +258,34 @@ fn every_ignored_test_says_what_it_needs_and_how_to_get_it() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// `tests/run --without TOOL` skips by name, and a name that is a part of another one would skip that one as well.
+#[test]
+fn no_test_that_needs_a_tool_has_a_name_that_is_part_of_another() {
+    let mut all = Vec::new();
+    let mut needing = Vec::new();
+    for path in paths(&root().join("tests")) {
+        let mut ignored = false;
+        for line in read(&path).lines().map(str::trim) {
+            ignored |= line.starts_with("#[ignore = \"needs ");
+            let name = line
+                .split_once("fn ")
+                .and_then(|(_, rest)| rest.split_once('('));
+            if let Some((name, _)) = name {
+                all.push(name.to_owned());
+                if ignored {
+                    needing.push(name.to_owned());
+                }
+                ignored = false;
+            }
+        }
+    }
+    assert!(!needing.is_empty(), "no test needs anything");
+    for name in needing {
+        let skipped: Vec<_> = all.iter().filter(|other| other.contains(&name)).collect();
+        assert_eq!(skipped, [&name], "--skip {name} would skip all of these");
+    }
 }
 
 // === impl Rule, Source ===

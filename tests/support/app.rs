@@ -1,5 +1,7 @@
 //! Apps to be reloaded. A deploy changes files; the command stays the same.
 
+pub mod real;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +25,12 @@ enum Kind {
     /// The built-in app, each version in a folder of its own.
     Releases,
     Tornado,
+    /// A file of tests/apps in the place that its command names.
+    Files(real::Files),
+    /// What differs between versions is a file of options.
+    OptionsFile,
+    /// Compiled anew for each version.
+    Binary,
     Other,
 }
 
@@ -181,6 +189,9 @@ impl App {
             Kind::Demo => self.put("options", &release.options().join("\n")),
             Kind::Tornado => self.deploy_tornado(release),
             Kind::Releases => self.deploy_folder(release),
+            Kind::Files(files) => self.deploy_files(files, release),
+            Kind::OptionsFile => self.deploy_options_file(release),
+            Kind::Binary => panic!("compiling takes its time: deploy_binary"),
             Kind::Other => panic!("this app has only one version"),
         }
     }

@@ -27,6 +27,9 @@ use super::websocket::{Ended, WebSocket};
 /// Requests a second of the whole mix.
 pub const RATE: f64 = 200.0;
 
+/// GETs a second, with or without the rest.
+pub const GETS_RATE: f64 = 160.0;
+
 const UPLOAD_BYTES: usize = 200 * 1024;
 const DOWNLOAD_CHUNKS: usize = 30;
 
@@ -87,6 +90,18 @@ enum Turn {
 impl Load {
     /// The whole mix against this address. Needs the app's paths: the built-in or the Tornado app.
     pub async fn start(address: SocketAddr) -> Self {
+        let mut load = Self::gets(address).await;
+        load.add_lanes(Kind::Upload, 4, Duration::from_millis(200));
+        load.add_lanes(Kind::Slow, 32, Duration::from_millis(1600));
+        load.add_lanes(Kind::Download, 1, Duration::from_millis(1));
+        for _ in 0..2 {
+            load.lanes.spawn(websocket_lane(Arc::clone(&load.shared)));
+        }
+        load
+    }
+
+    /// The GETs of the mix alone: for apps that know one path, and say their version there.
+    pub async fn gets(address: SocketAddr) -> Self {
         let alone = ALONE.lock().await;
         let shared = Arc::new(Shared {
             address,
@@ -103,12 +118,6 @@ impl Load {
         };
         load.add_lanes(Kind::Kept, 10, Duration::from_millis(100));
         load.add_lanes(Kind::Fresh, 6, Duration::from_millis(100));
-        load.add_lanes(Kind::Upload, 4, Duration::from_millis(200));
-        load.add_lanes(Kind::Slow, 32, Duration::from_millis(1600));
-        load.add_lanes(Kind::Download, 1, Duration::from_millis(1));
-        for _ in 0..2 {
-            load.lanes.spawn(websocket_lane(Arc::clone(&load.shared)));
-        }
         load
     }
 

@@ -114,6 +114,17 @@ impl Status {
         }
     }
 
+    /// Where the only instance of the live generation listens.
+    #[track_caller]
+    pub fn live_address(&self, app: &str) -> SocketAddr {
+        let live = self.live(app);
+        let generations = self.app(app)["generations"].as_array();
+        let live = generations
+            .and_then(|all| all.iter().find(|one| one["generation"].as_u64() == live))
+            .unwrap_or_else(|| panic!("nothing is live: {self}"));
+        self.address(&live["addresses"][0])
+    }
+
     /// How many generations there are, whatever they do.
     pub fn generations(&self, app: &str) -> usize {
         let generations = self.app(app)["generations"].as_array();
