@@ -24,6 +24,7 @@ import time
 import zlib
 
 import tornado.httpserver
+import tornado.ioloop
 import tornado.netutil
 import tornado.options
 import tornado.process
@@ -32,6 +33,7 @@ import tornado.websocket
 
 tornado.options.define("port", type=int, help="listen on this port")
 tornado.options.define("processes", type=int, default=1, help="fork this many workers")
+tornado.options.define("start", type=int, default=1, help="the same with the server's start()")
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 
@@ -207,11 +209,23 @@ ROUTES = [
 ]
 
 
-async def serve(sockets):
+def make_server():
     app = tornado.web.Application(ROUTES, log_function=lambda handler: None)
-    tornado.httpserver.HTTPServer(app).add_sockets(sockets)
+    return tornado.httpserver.HTTPServer(app)
+
+
+async def serve(sockets):
+    make_server().add_sockets(sockets)
     plan_faults()
     await asyncio.Event().wait()
+
+
+def start_server(port, processes):
+    """The older way to several processes: the server forks, and each process has a loop of its own."""
+    server = make_server()
+    server.bind(port, address="127.0.0.1")
+    server.start(processes)
+    tornado.ioloop.IOLoop.current().start()
 
 
 def main():
@@ -219,6 +233,8 @@ def main():
     time.sleep(float(setting("BOOT", "0")))
     tornado.options.parse_command_line()
     options = tornado.options.options
+    if options.start > 1:
+        return start_server(options.port, options.start)
     sockets = tornado.netutil.bind_sockets(options.port, address="127.0.0.1")
     print(f"version {VERSION} on port {options.port}", flush=True)
     if options.processes > 1:
