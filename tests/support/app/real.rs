@@ -119,8 +119,11 @@ impl App {
         let folder = temporary_folder();
         let gunicorn = beside_python("gunicorn").display().to_string();
         let place = folder.path().display().to_string();
-        let bind = "127.0.0.1:{port}";
-        let command = [&gunicorn, "--bind", bind, "--chdir", &place, "app:app"];
+        // Its control socket would lie in the home of whoever runs the tests.
+        let options = ["--bind", "127.0.0.1:{port}", "--no-control-socket"];
+        let mut command = vec![gunicorn.as_str()];
+        command.extend(options);
+        command.extend(["--chdir", &place, "app:app"]);
         Self::with_kind(Kind::Files(WSGI), folder, &command).deployed(&Release::good(1))
     }
 
