@@ -74,7 +74,8 @@ fn read(text: &str) -> Vec<Chapter> {
             continue;
         }
         refuse_hidden_blocks(line, number);
-        let heading = line.strip_prefix("## ").or(line.strip_prefix("### "));
+        let heading = |mark| line.strip_prefix(mark);
+        let heading = heading("## ").or_else(|| heading("### "));
         chapters.extend(heading.map(Chapter::new));
         if !line.is_empty() {
             line.clone_into(&mut before);
