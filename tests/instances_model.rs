@@ -1,12 +1,14 @@
 //! Promise: the core sees one thing for each generation, whatever its processes do.
 //!
 //! Searches the machine below the core breadth-first in a hostile world: any order of exits, answers, failures, deadlines
-//! and orders, with one to three instances. What is checked is the protocol that the core relies on. A fault that is
-//! planted must be found.
+//! and orders, with one to three instances. What is checked is the protocol that the core relies on, and that it comes to
+//! rest where it should once the world behaves. A fault that is planted must be found.
 
 use std::collections::{HashSet, VecDeque};
 
-use hitless::control_plane::instances::machine::{Action, Event, Machine, Slot, Stage, Word};
+use hitless::control_plane::instances::machine::{
+    Action, Event, Machine, Slot, Stage, Timer, Word,
+};
 
 /// The machine, and what is true around it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -222,13 +224,94 @@ impl World {
                 Event::Unfit(number),
                 Event::Exited(number),
             ];
-            for event in all.into_iter().filter(|event| !possible.contains(event)) {
+            let timers = [Timer::Backoff(number), Timer::Start(number)].map(Event::Fired);
+            let all = all.into_iter().chain(timers).chain(self.unfitting_orders());
+            for event in all.filter(|event| !possible.contains(event)) {
                 let mut machine = self.machine.clone();
                 let actions = machine.step(event);
                 if machine != self.machine || !actions.is_empty() {
                     return Err(format!("stale {event:?} does {actions:?}"));
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Orders that say nothing at this point.
+    fn unfitting_orders(&self) -> Vec<Event> {
+        let mut orders = Vec::new();
+        if self.machine.stage() != Stage::Serving {
+            orders.extend([Event::Routed, Event::Retired]);
+        }
+        if self.machine.stage() != (Stage::Candidate { bad: false }) {
+            orders.push(Event::ProbeAsked);
+        }
+        orders
+    }
+
+    /// What happens when processes start, answer and end as they should, and the core asks what it asks then.
+    fn well_behaved(&self) -> Vec<Event> {
+        let behaves = |event: &Event| match event {
+            Event::Spawned(_) | Event::Passed(_) | Event::Fired(Timer::Backoff(_)) => true,
+            Event::Exited(number) => self.processes[*number] == Process::Signalled,
+            Event::ProbeAsked => self.machine.slots().contains(&Slot::Running),
+            Event::TerminateAsked => self.machine.stage() == (Stage::Candidate { bad: true }),
+            _ => false,
+        };
+        self.possible().into_iter().filter(behaves).collect()
+    }
+
+    /// How far it is from rest; less is nearer.
+    fn distance(&self) -> (u32, u32) {
+        let stage = self.machine.stage();
+        let kept = match stage {
+            Stage::Launching => true,
+            Stage::Serving => self.machine.is_routed(),
+            _ => false,
+        };
+        let slot = |slot: &Slot| match slot {
+            Slot::Vacant | Slot::Ready => 0,
+            Slot::Probing => 1,
+            Slot::Running => 2,
+            Slot::Spawning if kept => 3,
+            Slot::Backoff => 4,
+            Slot::Dying => 5,
+            Slot::Spawning => 6,
+        };
+        let stage = match stage {
+            Stage::Launching => 4,
+            Stage::Candidate { bad: false } => 3,
+            Stage::Candidate { bad: true } | Stage::Serving => 2,
+            Stage::Ending { .. } | Stage::Aborting => 1,
+            Stage::Over => 0,
+        };
+        (stage, self.machine.slots().iter().map(slot).sum())
+    }
+
+    /// Whatever happened before: in a world that behaves it comes nearer to rest with each event, and rests in the right
+    /// place.
+    fn check_progress(&self) -> Result<(), String> {
+        let well_behaved = self.well_behaved();
+        for event in &well_behaved {
+            let mut next = self.clone();
+            next.step(*event, no_fault)?;
+            if next.distance() >= self.distance() {
+                return Err(format!("{event:?} brings it no nearer to rest"));
+            }
+        }
+        let slots = self.machine.slots();
+        let rests_well = match self.machine.stage() {
+            Stage::Over => true,
+            Stage::Serving if self.machine.is_routed() => {
+                slots.iter().all(|slot| *slot == Slot::Ready)
+            }
+            Stage::Serving => slots.contains(&Slot::Ready),
+            _ => false,
+        };
+        if well_behaved.is_empty() && !rests_well {
+            return Err("it rests where it should not".to_owned());
         }
         Ok(())
     }
@@ -245,6 +328,9 @@ fn search(count: usize, min_ready: usize, fault: Fault) -> Result<usize, (Vec<Ev
         }
         world
             .check_stale()
+            .map_err(|violation| (path.clone(), violation))?;
+        world
+            .check_progress()
             .map_err(|violation| (path.clone(), violation))?;
         for event in world.possible() {
             let mut next = world.clone();

@@ -261,6 +261,8 @@ impl Machine {
                 self.stage = Stage::Aborting;
                 return self.kill_running(actions);
             }
+            // A late process is killed, whatever is asked after that.
+            Stage::Ending { killed: true } if !killed => return,
             Stage::Candidate { .. } | Stage::Serving | Stage::Ending { .. } => {}
         }
         self.stage = Stage::Ending { killed };
