@@ -4,16 +4,20 @@
 //! but the pointer to the live generation. A request goes down one column:
 //!
 //! ```text
-//! listen -> connection -> proxy -> headers -> hold | resend -> upstream -> body | tunnel | answer
+//! listen -> connection -> route -> proxy -> headers -> hold | resend -> upstream -> body | tunnel | answer
 //! ```
 
 pub mod listen;
 
 mod worker;
 
+mod site;
+
 mod connection;
 
 mod wire;
+
+pub mod route;
 
 mod record;
 
@@ -49,6 +53,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::listen::Bound;
+use self::route::Routes;
 use self::worker::Gauges;
 use crate::generation::AppName;
 use crate::live::{Backend, Live};
@@ -105,6 +110,17 @@ pub struct AppConfig {
     pub hold_timeout: Duration,
 }
 
+/// All apps that the data plane forwards to.
+#[derive(Debug)]
+pub struct Apps {
+    /// Each of them; routes name them by their place here.
+    pub apps: Vec<Arc<App>>,
+    /// What leads to them, for each listening address.
+    pub routes: Vec<Arc<Routes>>,
+    /// What is counted of requests that no app is found for.
+    pub strays: Arc<Traffic>,
+}
+
 /// What the data plane is told beside its apps.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -141,19 +157,24 @@ pub struct Workers {
 ///
 /// # Panics
 ///
-/// When the traffic of `app` was made for fewer workers.
+/// When there is not a table of routes for each listening address, or one names an app that is not there; or when what is
+/// counted was made for fewer workers.
 pub fn start(
     bound: Bound,
-    app: &Arc<App>,
+    apps: Apps,
     settings: &Settings,
     phase: &watch::Receiver<Phase>,
 ) -> io::Result<Workers> {
     let shares = bound.into_shares();
     let gauges = Arc::new(Gauges::new(shares.len()));
+    let list: Arc<[Arc<App>]> = apps.apps.into();
     let threads = shares.into_iter().enumerate().map(|(index, share)| {
+        assert_eq!(share.len(), apps.routes.len(), "a table for each address");
+        let share = share.into_iter().zip(apps.routes.iter().cloned()).collect();
         let start = worker::Start {
             index,
-            app: Arc::clone(app),
+            apps: Arc::clone(&list),
+            strays: Arc::clone(&apps.strays),
             settings: settings.clone(),
             phase: phase.clone(),
             gauges: Arc::clone(&gauges),

@@ -21,6 +21,7 @@ use crate::control_plane::process::{Console, Keeper, Processes};
 use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::listen::{self, Bound, ListenAddress, SingleListener};
+use crate::data_plane::route::{Route, Routes};
 use crate::data_plane::{self, Phase, Workers};
 use crate::live::Live;
 use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
@@ -135,10 +136,51 @@ fn settings(app: &config::App) -> Settings {
     }
 }
 
+/// What each plane has of each app.
+struct Roster {
+    drivers: Vec<Driver>,
+    handles: Vec<Handle>,
+    apps: Vec<Arc<data_plane::App>>,
+}
+
+impl Roster {
+    fn new(
+        configured: Vec<config::App>,
+        workers: usize,
+        processes: &Arc<Processes>,
+        metrics: &Metrics,
+    ) -> Self {
+        let (mut drivers, mut handles, mut apps) = (Vec::new(), Vec::new(), Vec::new());
+        for app in configured {
+            let live = Arc::new(Live::new());
+            let traffic = Arc::new(Traffic::new(workers));
+            let counts = counts(&app);
+            let world = World {
+                processes: Arc::clone(processes),
+                live: Arc::clone(&live),
+                workers,
+                metrics: Arc::clone(&counts),
+            };
+            let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
+            let facts = facts(handle.clone());
+            metrics.add(&app.name, Arc::clone(&traffic), facts, &counts);
+            drivers.push(driver);
+            handles.push(handle);
+            let app = data_plane::App::new(app.name, app.traffic, live, traffic);
+            apps.push(Arc::new(app));
+        }
+        Self {
+            drivers,
+            handles,
+            apps,
+        }
+    }
+}
+
 /// Both planes, running.
 struct Server {
     apps: Apps,
-    driver: JoinHandle<()>,
+    drivers: Vec<JoinHandle<()>>,
     workers: Workers,
     phase: watch::Sender<Phase>,
     shutdown: ShutdownConfig,
@@ -158,29 +200,25 @@ impl Server {
     ) -> anyhow::Result<Self> {
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
-        let Some(app) = config.apps.into_iter().next() else {
-            anyhow::bail!("there is no app to serve")
-        };
         let listen = sockets.clients.addresses();
-        let live = Arc::new(Live::new());
-        let traffic = Arc::new(Traffic::new(workers));
-        let counts = counts(&app);
-        let world = World {
-            processes: Arc::clone(processes),
-            live: Arc::clone(&live),
-            workers,
-            metrics: Arc::clone(&counts),
-        };
-        let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
-        let facts = facts(handle.clone());
-        metrics.add(&app.name, Arc::clone(&traffic), facts, &counts);
-
+        let strays = Arc::new(Traffic::new(workers));
+        metrics.count_strays(Arc::clone(&strays));
+        let Roster {
+            drivers,
+            handles,
+            apps,
+        } = Roster::new(config.apps, workers, processes, metrics);
         let (phase, phases) = watch::channel(Phase::Serving);
-        let app = Arc::new(data_plane::App::new(app.name, app.traffic, live, traffic));
+        let every = Arc::new(Routes::new([(0, &Route::default())]));
+        let apps = data_plane::Apps {
+            apps,
+            routes: listen.iter().map(|_| Arc::clone(&every)).collect(),
+            strays,
+        };
         let client = data_plane::Settings {
             client: config.client,
         };
-        let running = data_plane::start(sockets.clients, &app, &client, &phases)?;
+        let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());
 
         let about = About {
@@ -195,7 +233,7 @@ impl Server {
                 .map(|admin| admin.address().to_string()),
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
-        let apps = Apps::new(about, vec![handle], reread);
+        let apps = Apps::new(about, handles, reread);
         serve_control(sockets.control, &apps);
         if let Some(listener) = sockets.admin {
             let is_local = is_local(listener.address());
@@ -209,7 +247,10 @@ impl Server {
         }
         Ok(Self {
             apps,
-            driver: tokio::spawn(driver.run()),
+            drivers: drivers
+                .into_iter()
+                .map(|driver| tokio::spawn(driver.run()))
+                .collect(),
             workers: running,
             phase,
             shutdown: config.shutdown,
@@ -227,7 +268,7 @@ impl Server {
             phase: &self.phase,
             config: &self.shutdown,
         };
-        stop.perform(&mut self.signals, &mut self.driver).await;
+        stop.perform(&mut self.signals, &mut self.drivers).await;
         drop(self.phase);
         self.workers.join();
         // Nobody is left to answer; the next start replaces a socket that is still there.

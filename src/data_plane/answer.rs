@@ -71,6 +71,7 @@ pub(super) fn status(reason: Reason) -> StatusCode {
         Reason::UriTooLong => StatusCode::URI_TOO_LONG,
         Reason::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
         Reason::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Reason::NoRoute => StatusCode::NOT_FOUND,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Reason::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Reason::ConnectionRefused
@@ -96,6 +97,7 @@ fn proxy_error(reason: Reason) -> &'static str {
         | Reason::ExpectationFailed
         | Reason::HeadTooLarge
         | Reason::NotImplemented => "http_request_error",
+        Reason::NoRoute => "destination_not_found",
         Reason::Internal => "proxy_internal_error",
         Reason::ConnectionRefused => "connection_refused",
         Reason::ConnectionTimeout => "connection_timeout",
@@ -120,6 +122,7 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::UriTooLong => "The address of the request is too long.",
         Reason::ExpectationFailed => "The request expects what cannot be met.",
         Reason::HeadTooLarge => "The head of the request is too large.",
+        Reason::NoRoute => "There is nothing at this address.",
         Reason::Internal => "Something went wrong here.",
         Reason::NotImplemented => "The request asks for what is not supported.",
         Reason::ConnectionRefused
@@ -174,6 +177,7 @@ fn put_grpc_status(headers: &mut HeaderMap, reason: Reason) {
     let code = match status(reason) {
         StatusCode::GATEWAY_TIMEOUT => "4",
         StatusCode::PAYLOAD_TOO_LARGE => "8",
+        StatusCode::NOT_FOUND => "12",
         _ => "14",
     };
     headers.insert(GRPC_STATUS, HeaderValue::from_static(code));

@@ -24,8 +24,9 @@ use self::caught::Caught;
 use super::Phase;
 use super::headers::Origin;
 use super::proxy;
+use super::route::Target;
 use super::wire::{Pulse, Socket, Wire};
-use super::worker::{Seat, Worker};
+use super::worker::{Gate, Seat, Worker};
 use crate::telemetry::traffic::Reason;
 
 /// The times and limits towards clients: `[client]` of the file.
@@ -55,6 +56,7 @@ pub(super) struct Peer {
 /// A client as its requests see it.
 pub(super) struct Client {
     seat: Seat,
+    gate: Rc<Gate>,
     origin: Origin,
 }
 
@@ -68,9 +70,10 @@ enum End {
 }
 
 /// Serves one client connection in a task of its own.
-pub(super) fn spawn(socket: Socket, peer: Peer, worker: &Rc<Worker>) {
+pub(super) fn spawn(socket: Socket, peer: Peer, gate: &Rc<Gate>, worker: &Rc<Worker>) {
     let client = Rc::new(Client {
         seat: worker.seat(),
+        gate: Rc::clone(gate),
         origin: Origin::new(peer.address, peer.port, false),
     });
     spawn_local(serve(socket, client));
@@ -82,9 +85,9 @@ async fn serve(socket: Socket, client: Rc<Client>) {
         let (client, pulse) = (Rc::clone(&client), Arc::clone(&pulse));
         service_fn(move |request| {
             pulse.forget_heard();
-            let worker = Rc::clone(client.worker());
+            let strays = Rc::clone(&client.gate.strays);
             let forward = proxy::forward(request, Rc::clone(&client), pulse.begin());
-            let answer = Caught::new(forward, worker);
+            let answer = Caught::new(forward, strays);
             async move { Ok::<_, Infallible>(answer.await) }
         })
     };
@@ -139,7 +142,7 @@ async fn close(socket: Socket, end: &End, head_begun: bool, pulse: &Pulse, clien
     if let End::Done(Err(error)) = end {
         let reason = explain(error, head_begun);
         if let Some(reason) = reason {
-            client.worker().site.counters().answered(reason);
+            client.gate.strays.counters().answered(reason);
         }
         if reason == Some(Reason::HeadTimeout) {
             // hyper closes without a word. What does not fit now would not be read either.
@@ -191,6 +194,11 @@ impl Client {
     /// The worker that serves it.
     pub(super) fn worker(&self) -> &Rc<Worker> {
         self.seat.worker()
+    }
+
+    /// Where a request of it goes that is for this host and path.
+    pub(super) fn route(&self, host: Option<&[u8]>, path: &str) -> Option<Target> {
+        self.gate.routes.find(host, path)
     }
 
     /// What its requests tell the app about it.

@@ -15,7 +15,7 @@ use super::App;
 use super::upstream::InFlight;
 use crate::generation::GenerationId;
 use crate::live::{Backend, Generation, Lease, Origin, Outcomes};
-use crate::telemetry::traffic::StreamKind;
+use crate::telemetry::traffic::{Counters, StreamKind};
 
 /// All exchanges of one generation on one worker.
 #[derive(Debug)]
@@ -147,11 +147,15 @@ impl Register {
         }
     }
 
+    fn counters(&self) -> &Counters {
+        self.app.traffic.worker(self.index)
+    }
+
     fn become_stream(&self, entry: &mut Entry, kind: StreamKind) {
         if entry.stream.is_none() {
             entry.stream = Some(kind);
             entry.lease.become_stream();
-            self.app.traffic.worker(self.index).stream_began(kind);
+            self.counters().stream_began(kind);
         }
     }
 }
@@ -234,6 +238,11 @@ impl Exchange {
         self.register.become_stream(&mut entries[self.key], kind);
     }
 
+    /// Where its worker counts for its app.
+    pub(super) fn counters(&self) -> &Counters {
+        self.register.counters()
+    }
+
     /// The instance that it is with.
     pub(super) fn seat(&self) -> &InFlight {
         &self.seat
@@ -258,8 +267,7 @@ impl Drop for Exchange {
         // The lease is dropped after the borrow: its nudge is code of others.
         let entry = self.register.entries.borrow_mut().remove(self.key);
         if let Some(kind) = entry.stream {
-            let counters = self.register.app.traffic.worker(self.register.index);
-            counters.stream_ended(kind);
+            self.register.counters().stream_ended(kind);
         }
     }
 }

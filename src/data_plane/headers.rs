@@ -8,6 +8,7 @@ mod hop_by_hop;
 mod host;
 
 pub(super) use self::forwarded::Origin;
+pub(super) use self::host::host_of;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};

@@ -6,6 +6,8 @@ mod again;
 
 mod call;
 
+mod destination;
+
 use std::rc::Rc;
 
 use http::header::CONNECTION;
@@ -13,6 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::call::Call;
+use self::destination::Destination;
 use super::Phase;
 use super::answer::{self, Asker};
 use super::body::{AnswerBody, Source};
@@ -29,10 +32,23 @@ pub(super) async fn forward(
     client: Rc<Client>,
     busy: Busy,
 ) -> Response<AnswerBody> {
-    let site = &client.worker().site;
-    let mut record = Record::new(site, &request);
+    let destination = Destination::of(&request, &client);
+    let ledger = match &destination {
+        Some(destination) => destination.site.ledger(),
+        None => client.worker().strays(),
+    };
+    let mut record = Record::new(ledger, &request);
     let mut asker = Asker::new(request.headers());
-    let answer = relay(request, &client, &busy, &mut record, &mut asker).await;
+    let destination = destination.as_ref();
+    let answer = relay(
+        request,
+        &client,
+        destination,
+        &busy,
+        &mut record,
+        &mut asker,
+    )
+    .await;
     let mut response = answer.unwrap_or_else(|reason| {
         record.answered(reason);
         answer::make(reason, &asker).map(Source::Whole)
@@ -51,14 +67,16 @@ pub(super) async fn forward(
 async fn relay(
     request: Request<Incoming>,
     client: &Rc<Client>,
+    destination: Option<&Destination>,
     busy: &Busy,
     record: &mut Record,
     asker: &mut Asker,
 ) -> Result<Response<Source>, Reason> {
     let worker = client.worker();
-    let mut call = Call::new(request, client, busy, record.started(), asker)?;
-    call.receive(worker, record).await?;
-    let mut attempts = Attempts::new(&worker.site, record.started());
+    let mut call = Call::new(request, client, destination, busy, record, asker)?;
+    let idle = worker.settings.client.body_timeout;
+    call.receive(idle, record).await?;
+    let mut attempts = Attempts::new(call.site(), record.started());
     loop {
         let attempt = attempts
             .begin(record, call.recall(), call.patience())

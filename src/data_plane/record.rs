@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use tokio::time::Instant;
 
-use super::worker::Site;
+use super::site::Ledger;
 use crate::telemetry::traffic::{CodeClass, Method, Protocol, Reason};
 
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
 pub(super) struct Record {
-    site: Rc<Site>,
+    ledger: Rc<Ledger>,
     method: Method,
     protocol: Protocol,
     class: Option<CodeClass>,
@@ -26,11 +26,11 @@ pub(super) struct Record {
 
 impl Record {
     /// The head of `request` has been read.
-    pub(super) fn new<B>(site: &Rc<Site>, request: &Request<B>) -> Self {
-        site.counters().request_began();
+    pub(super) fn new<B>(ledger: &Rc<Ledger>, request: &Request<B>) -> Self {
+        ledger.counters().request_began();
         let started = Instant::now();
         Self {
-            site: Rc::clone(site),
+            ledger: Rc::clone(ledger),
             method: Method::from(request.method()),
             protocol: Protocol::from(request.version()),
             class: None,
@@ -38,6 +38,11 @@ impl Record {
             waited: Duration::ZERO,
             sent: started,
         }
+    }
+
+    /// Where it is counted.
+    pub(super) fn ledger(&self) -> &Rc<Ledger> {
+        &self.ledger
     }
 
     /// When its head had been read.
@@ -65,12 +70,12 @@ impl Record {
         let now = Instant::now();
         let (waited, total) = (now - self.sent, now - self.started);
         let overhead = total.saturating_sub(waited + self.waited);
-        self.site.counters().head_came(waited, overhead);
+        self.ledger.counters().head_came(waited, overhead);
     }
 
     /// hitless answers by itself.
     pub(super) fn answered(&self, reason: Reason) {
-        self.site.counters().answered(reason);
+        self.ledger.counters().answered(reason);
     }
 
     /// The status that the client gets.
@@ -80,7 +85,7 @@ impl Record {
 
     /// Bytes of the answer's body are on their way.
     pub(super) fn bytes_out(&self, bytes: u64) {
-        self.site.counters().bytes_out(bytes);
+        self.ledger.counters().bytes_out(bytes);
     }
 }
 
@@ -93,7 +98,7 @@ impl Drop for Record {
             CodeClass::ClientError
         };
         let class = self.class.unwrap_or(unanswered);
-        let counters = self.site.counters();
+        let counters = self.ledger.counters();
         counters.request_ended(self.method, class, self.protocol, self.started.elapsed());
     }
 }

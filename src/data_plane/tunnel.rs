@@ -87,7 +87,7 @@ impl Tunnel {
 
     /// Relays until both directions have ended, one has failed, or it is told otherwise.
     async fn relay(self, client: End, app: End) {
-        let counters = self.seat.worker().site.counters();
+        let counters = self.exchange.counters();
         let (mut to_client, mut to_app) = (client.write, app.write);
         let mut from_client = client.read;
         let farewell = Farewell::default();

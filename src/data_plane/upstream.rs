@@ -27,7 +27,7 @@ use self::pool::Pool;
 use super::App;
 use super::body::{Patience, RequestBody};
 use super::exchange::{Exchange, Order, Recall, Register};
-use super::worker::Site;
+use super::site::Site;
 use crate::generation::{Address, GenerationId};
 use crate::live::{Backend, Generation, Instance, Lease, Orders, Outcomes};
 use crate::telemetry::traffic::{Connected, Counters};

@@ -1,6 +1,6 @@
 //! One worker: a thread with its own runtime, listening sockets, upstream pools, counters and timers.
 //!
-//! Shares nothing with the other workers but what the app's `Live` publishes and a gauge that only it writes.
+//! Shares nothing with the other workers but what each app's `Live` publishes and a gauge that only it writes.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,22 +14,21 @@ use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::body::{Buffers, Discard};
-use super::hold::Queue;
+use super::body::Discard;
 use super::listen::{self, Listener};
-use super::resend::Budget;
-use super::upstream::Upstream;
+use super::route::Routes;
+use super::site::{Ledger, Site};
 use super::{App, Phase, Settings};
-use crate::generation::GenerationId;
-use crate::live::{self, Backend, Generation};
-use crate::telemetry::traffic::Counters;
+use crate::telemetry::traffic::Traffic;
 
 /// What a worker is started with.
 pub(super) struct Start {
     pub(super) index: usize,
-    pub(super) app: Arc<App>,
+    pub(super) apps: Arc<[Arc<App>]>,
+    /// What is counted of requests that no app is found for.
+    pub(super) strays: Arc<Traffic>,
     pub(super) settings: Settings,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) gauges: Arc<Gauges>,
@@ -38,7 +37,8 @@ pub(super) struct Start {
 /// What all tasks of one worker share.
 pub(super) struct Worker {
     index: usize,
-    pub(super) site: Rc<Site>,
+    sites: Box<[Rc<Site>]>,
+    strays: Rc<Ledger>,
     pub(super) settings: Settings,
     phase: Cell<Phase>,
     gauges: Arc<Gauges>,
@@ -47,15 +47,12 @@ pub(super) struct Worker {
     discards: mpsc::UnboundedSender<Discard>,
 }
 
-/// One app on one worker.
-pub(super) struct Site {
-    pub(super) app: Arc<App>,
-    pub(super) live: live::Worker<Backend>,
-    pub(super) hold: Rc<Queue>,
-    pub(super) budget: Budget,
-    pub(super) buffers: Buffers,
-    index: usize,
-    upstreams: RefCell<Vec<Rc<Upstream>>>,
+/// One listening address on one worker: where what comes in by it may go.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) routes: Arc<Routes>,
+    /// Where that is counted which no app is found for, or which never became a request.
+    pub(super) strays: Rc<Ledger>,
 }
 
 /// A client connection's place among those of its worker; for as long as it exists the connection counts as open.
@@ -80,7 +77,7 @@ struct Gauge {
 }
 
 /// Runs one worker to its end, on this thread.
-pub(super) fn run(start: Start, share: Vec<Listener>) {
+pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
@@ -90,27 +87,19 @@ pub(super) fn run(start: Start, share: Vec<Listener>) {
         let (discards, queue) = mpsc::unbounded_channel();
         let phase = start.phase.clone();
         let worker = Rc::new(Worker::new(start, discards));
-        spawn_local(listen_to_routing(Rc::clone(&worker.site)));
+        for site in &worker.sites {
+            spawn_local(Rc::clone(site).listen_to_routing());
+        }
         spawn_local(sweep(Rc::clone(&worker)));
         spawn_local(discard(queue));
         let mut accepting = JoinSet::new();
-        for listener in share {
-            let accept = listen::accept(listener, Rc::clone(&worker), phase.clone());
+        for (listener, routes) in share {
+            let gate = Rc::new(worker.gate(routes));
+            let accept = listen::accept(listener, gate, Rc::clone(&worker), phase.clone());
             accepting.spawn_local(accept);
         }
         worker.until_stopped(phase, accepting).await;
     });
-}
-
-/// Tells the queue of each publication and keeps no generation alive that is no longer live.
-async fn listen_to_routing(site: Rc<Site>) {
-    let mut bell = site.app.live.listen();
-    // What was published before this task ran is heard of here.
-    bell.mark_changed();
-    while bell.changed().await.is_ok() {
-        site.live.forget();
-        site.hold.published(&site.live);
-    }
 }
 
 /// Looks at the deadlines of all exchanges from time to time, instead of a timer for each.
@@ -119,7 +108,9 @@ async fn sweep(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = ticks.tick().await;
-        worker.site.sweep(now);
+        for site in &worker.sites {
+            site.sweep(now);
+        }
     }
 }
 
@@ -134,9 +125,11 @@ async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>) {
 
 impl Worker {
     fn new(start: Start, discards: mpsc::UnboundedSender<Discard>) -> Self {
+        let site = |app: &Arc<App>| Rc::new(Site::new(Arc::clone(app), start.index));
         Self {
             index: start.index,
-            site: Rc::new(Site::new(start.app, start.index)),
+            sites: start.apps.iter().map(site).collect(),
+            strays: Rc::new(Ledger::new(start.strays, start.index)),
             settings: start.settings,
             phase: Cell::new(Phase::Serving),
             gauges: start.gauges,
@@ -144,6 +137,24 @@ impl Worker {
             empty: Notify::new(),
             discards,
         }
+    }
+
+    /// An app, by its number.
+    pub(super) fn site(&self, app: usize) -> &Rc<Site> {
+        &self.sites[app]
+    }
+
+    /// A listening address that leads where these routes say. Where that is one app, it is blamed for what never became a
+    /// request.
+    fn gate(&self, routes: Arc<Routes>) -> Gate {
+        let sole = routes.sole().map(|app| self.site(app).ledger());
+        let strays = Rc::clone(sole.unwrap_or(&self.strays));
+        Gate { routes, strays }
+    }
+
+    /// Where requests are counted that no app is found for.
+    pub(super) fn strays(&self) -> &Rc<Ledger> {
+        &self.strays
     }
 
     /// How far the stopping is.
@@ -219,24 +230,12 @@ impl Worker {
 
     /// A quarter of the shortest limit, but neither a burden nor coarser than a second.
     fn sweep_period(&self) -> Duration {
-        let app = &self.site.app.config;
-        let limits = [
-            app.answer_timeout,
-            app.body_timeout,
-            self.settings.client.body_timeout,
-        ];
-        let shortest = limits.into_iter().filter(|limit| !limit.is_zero()).min();
+        let apps = self.sites.iter().map(|site| &site.app.config);
+        let limits = apps.flat_map(|app| [app.answer_timeout, app.body_timeout]);
+        let limits = limits.chain([self.settings.client.body_timeout]);
+        let shortest = limits.filter(|limit| !limit.is_zero()).min();
         let period = shortest.unwrap_or(Duration::MAX) / 4;
         period.clamp(Duration::from_millis(5), Duration::from_secs(1))
-    }
-}
-
-impl fmt::Debug for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site")
-            .field("app", &self.app.name)
-            .field("index", &self.index)
-            .finish_non_exhaustive()
     }
 }
 
@@ -247,73 +246,6 @@ impl fmt::Debug for Worker {
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
-}
-
-// === impl Site ===
-
-impl Site {
-    pub(super) fn new(app: Arc<App>, index: usize) -> Self {
-        Self {
-            live: live::Worker::new(Arc::clone(&app.live), index),
-            hold: Rc::new(Queue::new(Arc::clone(&app), index)),
-            budget: Budget::new(app.config.resend_ratio),
-            buffers: Buffers::new(app.traffic.workers()),
-            app,
-            index,
-            upstreams: RefCell::default(),
-        }
-    }
-
-    /// The number of the worker, from 0.
-    pub(super) fn index(&self) -> usize {
-        self.index
-    }
-
-    /// This worker's counters for the app.
-    pub(super) fn counters(&self) -> &Counters {
-        self.app.traffic.worker(self.index)
-    }
-
-    /// The connections to a generation, made when first asked for and kept until the generation is gone.
-    pub(super) fn upstream(self: &Rc<Self>, generation: &Arc<Generation<Backend>>) -> Rc<Upstream> {
-        let known = self.known(generation.id());
-        known.unwrap_or_else(|| {
-            let upstream = Rc::new(Upstream::new(self, generation));
-            self.upstreams.borrow_mut().push(Rc::clone(&upstream));
-            let orders = generation.payload.orders();
-            spawn_local(obey(Rc::clone(self), generation.id(), orders));
-            upstream
-        })
-    }
-
-    fn known(&self, id: GenerationId) -> Option<Rc<Upstream>> {
-        let upstreams = self.upstreams.borrow();
-        // The newest is the one most asked for.
-        let mut newest_first = upstreams.iter().rev();
-        newest_first
-            .find(|upstream| upstream.generation() == id)
-            .cloned()
-    }
-
-    fn sweep(&self, now: Instant) {
-        let upstreams = self.upstreams.borrow().clone();
-        for upstream in upstreams {
-            upstream.sweep(now);
-        }
-    }
-}
-
-/// Carries out the orders about one generation until nobody holds it any more.
-async fn obey(site: Rc<Site>, id: GenerationId, mut orders: watch::Receiver<live::Orders>) {
-    // What was ordered before this task ran is heard of here.
-    orders.mark_changed();
-    while orders.changed().await.is_ok() {
-        if let Some(upstream) = site.known(id) {
-            upstream.obey();
-        }
-    }
-    let mut upstreams = site.upstreams.borrow_mut();
-    upstreams.retain(|upstream| upstream.generation() != id);
 }
 
 // === impl Seat ===

@@ -22,12 +22,12 @@ pub(super) struct Stop<'a> {
 
 impl Stop<'_> {
     /// Stops in order, at once when a second signal comes. Returns when the last process of the apps is gone.
-    pub(super) async fn perform(&self, signals: &mut Signals, driver: &mut JoinHandle<()>) {
+    pub(super) async fn perform(&self, signals: &mut Signals, drivers: &mut Vec<JoinHandle<()>>) {
         let end = Instant::now() + self.config.timeout;
         info!(timeout = ?self.config.timeout, "stopping");
         let graceful = async {
             self.clients_leave(end).await;
-            join(driver).await;
+            join(drivers).await;
         };
         tokio::select! {
             () = graceful => return,
@@ -40,7 +40,7 @@ impl Stop<'_> {
         // The second request is what makes it hurry; the first may not have been made yet.
         self.ask_apps(end).await;
         self.say_clients_gone().await;
-        join(driver).await;
+        join(drivers).await;
     }
 
     async fn clients_leave(&self, end: Instant) {
@@ -96,8 +96,12 @@ async fn second_stop(signals: &mut Signals) {
     while signals.next().await != Wish::Stop {}
 }
 
-async fn join(driver: &mut JoinHandle<()>) {
-    if let Err(error) = driver.await {
-        warn!(%error, "the driver ended badly");
+/// Takes out each that has ended: broken off half-way, it is called again.
+async fn join(drivers: &mut Vec<JoinHandle<()>>) {
+    while let Some(driver) = drivers.last_mut() {
+        if let Err(error) = driver.await {
+            warn!(%error, "a driver ended badly");
+        }
+        drivers.pop();
     }
 }

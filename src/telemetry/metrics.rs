@@ -22,6 +22,7 @@ use crate::telemetry::traffic::Traffic;
 pub struct Metrics {
     registry: Registry,
     apps: Arc<Mutex<Vec<Source>>>,
+    strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
     lines_dropped: Arc<Mutex<Gauge>>,
     config_reloads: IntCounterVec,
@@ -56,6 +57,7 @@ struct Gauge(Box<dyn Fn() -> u64 + Send + Sync>);
 struct Scrape {
     described: Vec<Desc>,
     apps: Arc<Mutex<Vec<Source>>>,
+    strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
     lines_dropped: Arc<Mutex<Gauge>>,
 }
@@ -71,6 +73,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let apps = Arc::new(Mutex::new(Vec::new()));
+        let strays = Arc::new(Mutex::new(None));
         let connections = Gauge::none();
         let lines_dropped = Gauge::none();
         let config_reloads = Opts::new(
@@ -90,6 +93,7 @@ impl Metrics {
         let scrape = Scrape {
             described,
             apps: Arc::clone(&apps),
+            strays: Arc::clone(&strays),
             connections: Arc::clone(&connections),
             lines_dropped: Arc::clone(&lines_dropped),
         };
@@ -108,6 +112,7 @@ impl Metrics {
         Self {
             registry,
             apps,
+            strays,
             connections,
             lines_dropped,
             config_reloads,
@@ -141,6 +146,12 @@ impl Metrics {
                 .register(collector)
                 .expect("each app is added once");
         }
+    }
+
+    /// Adds what the data plane counts of requests that no app is found for. Its label `app` is `-`, which names none.
+    pub fn count_strays(&self, traffic: Arc<Traffic>) {
+        let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        *strays = Some(traffic);
     }
 
     /// Where the number of client connections is found.
@@ -220,6 +231,10 @@ impl Collector for Scrape {
         {
             families::add_traffic(&mut families, app.name.as_str(), &app.traffic.totals());
             families::add_facts(&mut families, app.name.as_str(), &(app.facts)());
+        }
+        let strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(strays) = &*strays {
+            families::add_strays(&mut families, &strays.totals());
         }
         let read =
             |gauge: &Mutex<Gauge>| (gauge.lock().unwrap_or_else(PoisonError::into_inner).0)();

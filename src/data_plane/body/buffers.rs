@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::data_plane::worker::Site;
+use crate::data_plane::site::Site;
 
 /// How much all workers together may receive in advance for one app. Past it bodies are passed on as they come.
 const BYTES_MAX: usize = 256 << 20;

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::upload::{AttemptNumber, Upload};
+use crate::data_plane::site::Ledger;
 use crate::data_plane::wire::{Busy, Pulse};
 use crate::data_plane::worker::Worker;
 
@@ -31,17 +32,18 @@ struct Open {
 // === impl RequestBody ===
 
 impl RequestBody {
-    /// A body that comes from a client. There is no upload where there is nothing to come.
+    /// A body that comes from a client, and whose bytes `ledger` counts. There is no upload where there is nothing to come.
     pub(in crate::data_plane) fn new(
         incoming: Incoming,
         worker: &Rc<Worker>,
+        ledger: &Rc<Ledger>,
         busy: &Busy,
         expects_continue: bool,
     ) -> Self {
         if incoming.is_end_stream() {
             return Self::default();
         }
-        let upload = Upload::new(incoming, worker, busy, expects_continue);
+        let upload = Upload::new(incoming, worker, ledger, busy, expects_continue);
         Self::of(upload, AttemptNumber::FIRST)
     }
 

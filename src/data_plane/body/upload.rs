@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::store::{Piece, Store};
 use super::{Discard, RequestBody};
 use crate::data_plane::headers;
+use crate::data_plane::site::Ledger;
 use crate::data_plane::upstream::Failure;
 use crate::data_plane::wire::Busy;
 use crate::data_plane::worker::Worker;
@@ -42,6 +43,7 @@ pub(super) struct Upload {
 struct Client {
     incoming: Incoming,
     worker: Rc<Worker>,
+    ledger: Rc<Ledger>,
     busy: Busy,
     expects_continue: bool,
 }
@@ -84,12 +86,14 @@ impl Upload {
     pub(super) fn new(
         incoming: Incoming,
         worker: &Rc<Worker>,
+        ledger: &Rc<Ledger>,
         busy: &Busy,
         expects_continue: bool,
     ) -> Rc<Self> {
         let client = Client {
             incoming,
             worker: Rc::clone(worker),
+            ledger: Rc::clone(ledger),
             busy: busy.pulse().begin(),
             expects_continue,
         };
@@ -193,7 +197,7 @@ impl Upload {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.come_to(UploadState::AwaitsApp);
                 if let Some(data) = frame.data_ref() {
-                    client.worker.site.counters().bytes_in(data.len() as u64);
+                    client.ledger.counters().bytes_in(data.len() as u64);
                 } else if let Some(trailers) = frame.trailers_mut() {
                     headers::clean_trailers(trailers);
                 }

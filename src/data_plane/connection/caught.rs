@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::data_plane::answer::{self, Asker};
 use crate::data_plane::body::{AnswerBody, Source};
-use crate::data_plane::worker::Worker;
+use crate::data_plane::site::Ledger;
 use crate::telemetry::traffic::Reason;
 
 pin_project! {
@@ -19,15 +19,16 @@ pin_project! {
     pub(super) struct Caught<F> {
         #[pin]
         future: F,
-        worker: Rc<Worker>,
+        ledger: Rc<Ledger>,
     }
 }
 
 // === impl Caught ===
 
 impl<F> Caught<F> {
-    pub(super) fn new(future: F, worker: Rc<Worker>) -> Self {
-        Self { future, worker }
+    /// Counts a panic in `ledger`.
+    pub(super) fn new(future: F, ledger: Rc<Ledger>) -> Self {
+        Self { future, ledger }
     }
 }
 
@@ -38,7 +39,7 @@ impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
         let me = self.project();
         // The future is not polled again, and what it shares with others holds no half-made state across a call.
         catch_unwind(AssertUnwindSafe(|| me.future.poll(cx))).unwrap_or_else(|_| {
-            me.worker.site.counters().answered(Reason::Internal);
+            me.ledger.counters().answered(Reason::Internal);
             let response = answer::make(Reason::Internal, &Asker::default());
             let body = |bytes| AnswerBody::new(Source::Whole(bytes), None, None);
             Poll::Ready(response.map(body))

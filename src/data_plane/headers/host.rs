@@ -31,6 +31,14 @@ pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Reason> {
     }
 }
 
+/// The host that a request names, as it stands there; of several the first, for such a request is refused anyway.
+pub(in crate::data_plane) fn host_of<B>(request: &Request<B>) -> Option<&[u8]> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => request.headers().get(HOST).map(HeaderValue::as_bytes),
+    }
+}
+
 fn from_authority(authority: &Authority) -> Result<HeaderValue, Reason> {
     if authority.as_str().contains('@') {
         return Err(Reason::BadRequest);

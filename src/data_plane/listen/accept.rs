@@ -13,7 +13,7 @@ use super::{Listener, Turn};
 use crate::data_plane::Phase;
 use crate::data_plane::connection;
 use crate::data_plane::wire::Socket;
-use crate::data_plane::worker::Worker;
+use crate::data_plane::worker::{Gate, Worker};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ enum Source {
 /// Accepts from one socket until the server closes; what is queued by then is accepted as well.
 pub(in crate::data_plane) async fn accept(
     listener: Listener,
+    gate: Rc<Gate>,
     worker: Rc<Worker>,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -45,7 +46,7 @@ pub(in crate::data_plane) async fn accept(
         match accepted {
             Ok((socket, peer)) => {
                 backoff = BACKOFF_FIRST;
-                connection::spawn(socket, peer, &worker);
+                connection::spawn(socket, peer, &gate, &worker);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -56,7 +57,7 @@ pub(in crate::data_plane) async fn accept(
             }
         }
     }
-    source.take_queued(&worker);
+    source.take_queued(&gate, &worker);
 }
 
 /// Whether only the connection that was about to be accepted is concerned.
@@ -100,15 +101,15 @@ impl Source {
     }
 
     /// Accepts until nothing is queued, and closes the socket.
-    fn take_queued(self, worker: &Rc<Worker>) {
-        if let Err(error) = self.try_take_queued(worker)
+    fn take_queued(self, gate: &Rc<Gate>, worker: &Rc<Worker>) {
+        if let Err(error) = self.try_take_queued(gate, worker)
             && error.kind() != io::ErrorKind::WouldBlock
         {
             tracing::warn!(%error, "queued connections are lost");
         }
     }
 
-    fn try_take_queued(self, worker: &Rc<Worker>) -> io::Result<()> {
+    fn try_take_queued(self, gate: &Rc<Gate>, worker: &Rc<Worker>) -> io::Result<()> {
         match self {
             Self::Tcp { listener, port } => {
                 let listener = listener.into_std()?;
@@ -116,7 +117,7 @@ impl Source {
                     let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
                     let socket = Socket::Tcp(TcpStream::from_std(stream)?);
-                    connection::spawn(socket, tcp_peer(peer, port), worker);
+                    connection::spawn(socket, tcp_peer(peer, port), gate, worker);
                 }
             }
             Self::Unix {
@@ -128,7 +129,7 @@ impl Source {
                     let (stream, _) = listener.accept()?;
                     stream.set_nonblocking(true)?;
                     let socket = Socket::Unix(UnixStream::from_std(stream)?);
-                    connection::spawn(socket, connection::Peer::default(), worker);
+                    connection::spawn(socket, connection::Peer::default(), gate, worker);
                 }
             }
         }

@@ -1,5 +1,8 @@
 //! What it takes to send a request once more after it was written, and whether it may be.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use http::header::HeaderName;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body;
@@ -9,8 +12,8 @@ use crate::data_plane::AppConfig;
 use crate::data_plane::body::{Claim, Received, RequestBody, Room};
 use crate::data_plane::exchange::Recall;
 use crate::data_plane::record::Record;
+use crate::data_plane::site::Site;
 use crate::data_plane::upstream::Failed;
-use crate::data_plane::worker::Worker;
 use crate::telemetry::traffic::Reason;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -76,7 +79,8 @@ impl Again {
     /// When the client fails to send it.
     pub(super) async fn receive(
         &mut self,
-        worker: &Worker,
+        site: &Rc<Site>,
+        idle: Duration,
         record: &mut Record,
     ) -> Result<(), Reason> {
         let Some(claim) = &self.claim else {
@@ -84,12 +88,10 @@ impl Again {
         };
         let max = self.keeping.buffered_max;
         let size = claim.size().map_or(max, |size| size.min(max));
-        self.room = worker.site.buffers.reserve(&worker.site, size);
+        self.room = site.buffers.reserve(site, size);
         let whole = if self.room.is_some() {
             let since = Instant::now();
-            let received = claim
-                .receive(max, worker.settings.client.body_timeout)
-                .await;
+            let received = claim.receive(max, idle).await;
             record.waited(since.elapsed());
             received? == Received::Whole
         } else {

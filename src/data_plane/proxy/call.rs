@@ -1,23 +1,26 @@
 //! A request as it is sent to the app, as often as it must be, and the head of its answer.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::Instant;
 
 use super::again::Again;
+use super::destination::Destination;
 use crate::data_plane::answer::{self, Asker};
 use crate::data_plane::body::{AppBody, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
 use crate::data_plane::headers;
 use crate::data_plane::record::Record;
+use crate::data_plane::site::Site;
 use crate::data_plane::tunnel;
 use crate::data_plane::upstream::{Failed, Reply};
 use crate::data_plane::wire::Busy;
-use crate::data_plane::worker::Worker;
 use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
@@ -26,6 +29,7 @@ const GENERATION: HeaderName = HeaderName::from_static("x-hitless-generation");
 /// A request that has been checked and rewritten.
 #[derive(Debug)]
 pub(super) struct Call {
+    site: Rc<Site>,
     /// What is to be sent next; none while it is on its way.
     request: Option<Request<RequestBody>>,
     patience: Patience,
@@ -46,27 +50,43 @@ impl Call {
     pub(super) fn new(
         request: Request<Incoming>,
         client: &Client,
+        destination: Option<&Destination>,
         busy: &Busy,
-        since: Instant,
+        record: &Record,
         asker: &mut Asker,
     ) -> Result<Self, Reason> {
         let worker = client.worker();
         // A body that nobody was told to send is not read either when the head is refused.
         let expects = request.headers().contains_key(http::header::EXPECT);
-        let mut request = request.map(|body| RequestBody::new(body, worker, busy, expects));
+        let mut request =
+            request.map(|body| RequestBody::new(body, worker, record.ledger(), busy, expects));
         // Taken before the message is moved, or the tunnel could not be opened later.
         let upgrade = hyper::upgrade::on(&mut request);
         let found = headers::toward_app(&mut request, client.origin())?;
         asker.request_id = Some(found.request_id);
         request.body().set_expects_continue(found.expects_continue);
-        let app = &worker.site.app.config;
+        // Only now, for a head that is wrong in itself is not merely for nobody.
+        let destination = destination.ok_or(Reason::NoRoute)?;
+        destination.strip(request.uri_mut())?;
+        let app = &destination.site.app.config;
         let body_timeout = worker.settings.client.body_timeout;
         Ok(Self {
-            patience: Patience::new(since, app.answer_timeout, body_timeout, request.body()),
+            patience: Patience::new(
+                record.started(),
+                app.answer_timeout,
+                body_timeout,
+                request.body(),
+            ),
             again: Again::of(&request, app),
             upgrade: found.websocket.then_some(upgrade),
             request: Some(request),
+            site: Rc::clone(&destination.site),
         })
+    }
+
+    /// The app that it is for.
+    pub(super) fn site(&self) -> &Rc<Site> {
+        &self.site
     }
 
     /// The request, to be sent.
@@ -92,11 +112,13 @@ impl Call {
     /// When the client fails to send it.
     pub(super) async fn receive(
         &mut self,
-        worker: &Worker,
+        idle: Duration,
         record: &mut Record,
     ) -> Result<(), Reason> {
         match &mut self.again {
-            Some(again) if again.is_received_first() => again.receive(worker, record).await,
+            Some(again) if again.is_received_first() => {
+                again.receive(&self.site, idle, record).await
+            }
             _ => Ok(()),
         }
     }
@@ -146,13 +168,13 @@ impl Call {
             let worker = client.worker();
             let opened = tunnel::open(response, link, asked, exchange, worker);
             let outcomes = &generation.payload.outcomes;
-            outcomes.ended(worker.site.index(), origin, opened.is_err());
+            outcomes.ended(self.site.index(), origin, opened.is_err());
             return opened;
         }
         exchange.ended(origin, response.status().is_server_error());
         link.read_head(&response);
         headers::toward_client(&mut response);
-        let config = &client.worker().site.app.config;
+        let config = &self.site.app.config;
         if config.expose_generation {
             let number = HeaderValue::from(exchange.generation_id().get());
             response.headers_mut().insert(GENERATION, number);

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::data_plane::listen::{self, ListenAddress};
-use crate::data_plane::{App, AppConfig, ClientConfig, Phase, Settings, Workers, start};
+use crate::data_plane::route::{Route, Routes};
+use crate::data_plane::{App, AppConfig, Apps, ClientConfig, Phase, Settings, Workers, start};
 use crate::generation::{Address, AppName};
 use crate::live::{Backend, Generation, Instance, Live, Routing};
 use crate::telemetry::traffic::{Totals, Traffic};
@@ -54,7 +55,12 @@ impl World {
         let traffic = Arc::new(Traffic::new(1));
         let app = Arc::new(App::new(AppName::new("app"), config, live, traffic));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let workers = start(bound, &app, &Settings { client }, &phases).unwrap();
+        let apps = Apps {
+            apps: vec![Arc::clone(&app)],
+            routes: vec![Arc::new(Routes::new([(0, &Route::default())]))],
+            strays: Arc::new(Traffic::new(1)),
+        };
+        let workers = start(bound, apps, &Settings { client }, &phases).unwrap();
         Self {
             app,
             phase,

@@ -163,19 +163,7 @@ pub(super) fn empty() -> Vec<Family> {
 /// Adds what the workers have counted about an app.
 pub(super) fn add_traffic(families: &mut [Family], app: &str, totals: &Totals) {
     let mut to = Adder { families, app };
-    for &(method, class, protocol, count) in &totals.requests {
-        let labels = [
-            ("code_class", class.as_str()),
-            ("method", method.as_str()),
-            ("protocol", protocol.as_str()),
-        ];
-        to.add("hitless_http_requests_total", &labels, count);
-    }
-    to.histogram(
-        "hitless_http_request_duration_seconds",
-        &totals.duration,
-        &SECONDS_BOUNDS,
-    );
+    to.requests(totals);
     to.histogram(
         "hitless_upstream_head_seconds",
         &totals.upstream_head,
@@ -187,18 +175,9 @@ pub(super) fn add_traffic(families: &mut [Family], app: &str, totals: &Totals) {
         &OVERHEAD_BOUNDS,
     );
     to.histogram("hitless_hold_seconds", &totals.hold_time, &SECONDS_BOUNDS);
-    to.add("hitless_http_requests_in_flight", &[], totals.in_flight);
-    to.add("hitless_http_request_bytes_total", &[], totals.bytes_in);
-    to.add("hitless_http_response_bytes_total", &[], totals.bytes_out);
     to.add("hitless_buffered_request_bytes", &[], totals.buffered);
     to.add("hitless_held_requests", &[], totals.held_now);
-    for &(reason, count) in &totals.answers {
-        to.add(
-            "hitless_answers_total",
-            &[("reason", reason.as_str())],
-            count,
-        );
-    }
+    to.answers(totals);
     for &(reason, outcome, count) in &totals.resends {
         let labels = [("outcome", outcome.as_str()), ("reason", reason.as_str())];
         to.add("hitless_resends_total", &labels, count);
@@ -220,6 +199,13 @@ pub(super) fn add_traffic(families: &mut [Family], app: &str, totals: &Totals) {
     for &(kind, count) in &totals.streams {
         to.add("hitless_streams", &[("kind", kind.as_str())], count);
     }
+}
+
+/// Adds what the workers have counted of requests that no app is found for: only what can happen to those.
+pub(super) fn add_strays(families: &mut [Family], totals: &Totals) {
+    let mut to = Adder { families, app: "-" };
+    to.requests(totals);
+    to.answers(totals);
 }
 
 /// Adds what is true about an app's generations.
@@ -268,6 +254,34 @@ struct Adder<'a> {
 }
 
 impl Adder<'_> {
+    /// What is counted about every request.
+    fn requests(&mut self, totals: &Totals) {
+        for &(method, class, protocol, count) in &totals.requests {
+            let labels = [
+                ("code_class", class.as_str()),
+                ("method", method.as_str()),
+                ("protocol", protocol.as_str()),
+            ];
+            self.add("hitless_http_requests_total", &labels, count);
+        }
+        self.histogram(
+            "hitless_http_request_duration_seconds",
+            &totals.duration,
+            &SECONDS_BOUNDS,
+        );
+        self.add("hitless_http_requests_in_flight", &[], totals.in_flight);
+        self.add("hitless_http_request_bytes_total", &[], totals.bytes_in);
+        self.add("hitless_http_response_bytes_total", &[], totals.bytes_out);
+    }
+
+    /// The answers that hitless itself made.
+    fn answers(&mut self, totals: &Totals) {
+        for &(reason, count) in &totals.answers {
+            let labels = [("reason", reason.as_str())];
+            self.add("hitless_answers_total", &labels, count);
+        }
+    }
+
     fn family(&mut self, name: &str) -> &mut Family {
         self.families
             .iter_mut()

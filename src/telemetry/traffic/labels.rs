@@ -97,6 +97,8 @@ labels! {
         ExpectationFailed = "expectation_failed",
         /// The request head is larger than allowed.
         HeadTooLarge = "head_too_large",
+        /// No app is there for the host and the path of the request.
+        NoRoute = "no_route",
         /// A fault of hitless.
         Internal = "internal",
         /// A method or a transfer coding that hitless does not speak.
