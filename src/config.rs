@@ -25,7 +25,8 @@ use toml::de::DeTable;
 
 use self::read::{Kind, Table};
 use crate::control_plane::{driver, instances, process, readiness};
-use crate::data_plane::listen::ListenAddress;
+use crate::data_plane::listen::{Listen, ListenAddress};
+use crate::data_plane::route::Route;
 use crate::data_plane::{AppConfig, ClientConfig};
 use crate::generation::AppName;
 use crate::telemetry::log::{self, LogConfig};
@@ -34,7 +35,7 @@ use crate::telemetry::log::{self, LogConfig};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients come in; at least one, no two of which overlap.
-    pub listen: Vec<ListenAddress>,
+    pub listen: Vec<Listen>,
     /// The read-only HTTP address; none where it is turned off.
     pub admin: Option<ListenAddress>,
     /// Further names that a Host header to `admin` may carry, in lower case.
@@ -45,6 +46,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// How many workers forward requests; 0: as many as this process may use.
     pub threads: usize,
+    /// How many apps may be starting at once; 0: as many as there are workers.
+    pub starts_max: usize,
     /// Whether hitless exits when an app's first start fails, instead of trying again.
     pub exit_on_failed_start: bool,
     /// The times and limits towards clients.
@@ -53,7 +56,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// The log of hitless itself.
     pub log: LogConfig,
-    /// The apps in the order of the file; for now exactly one.
+    /// The apps in the order of the file; at least one.
     pub apps: Vec<App>,
     /// What is allowed and yet surely not what was meant, a sentence each, with its place.
     pub warnings: Vec<String>,
@@ -74,6 +77,8 @@ pub struct App {
     pub driver: driver::Config,
     /// The times and limits of its requests.
     pub traffic: AppConfig,
+    /// Which requests are for it; at least one.
+    pub routes: Vec<Route>,
 }
 
 /// What flags and variables say; each beats the file.
@@ -130,6 +135,23 @@ pub enum Error {
     /// What was written is not valid.
     #[error("{0}")]
     Invalid(Report),
+    /// A flag speaks of an app, and there are several.
+    #[error(
+        "{} can be said of a single app only (as can its variable), and {} has {}: {}\n\n  \
+         write it into the file, below the app that is meant",
+        flags.join(", "),
+        path.display(),
+        apps.len(),
+        apps.join(", ")
+    )]
+    WhichApp {
+        /// The flags.
+        flags: Vec<&'static str>,
+        /// The file.
+        path: PathBuf,
+        /// Its apps.
+        apps: Vec<String>,
+    },
 }
 
 // === impl Config ===
@@ -164,6 +186,15 @@ impl Config {
         let file = raw::File::read_table(table.get_ref(), "", &mut problems);
         let config = build::config(file, overrides, &mut problems);
         problem::add_syntax(&mut problems, &errors, &source);
+        let flags = overrides.of_one_app();
+        if !flags.is_empty() && config.0.apps.len() > 1 {
+            let apps = config.0.apps.iter();
+            return Err(Error::WhichApp {
+                flags,
+                path: path.to_owned(),
+                apps: apps.map(|app| app.name.to_string()).collect(),
+            });
+        }
         finish(config, Some(path.to_owned()), source, problems)
     }
 
@@ -203,13 +234,32 @@ fn finish(
     Ok(config)
 }
 
+// === impl Overrides ===
+
+impl Overrides {
+    /// The flags that speak of one app, and were given.
+    fn of_one_app(&self) -> Vec<&'static str> {
+        let given = [
+            ("--ready", self.ready.is_some()),
+            ("--env-file", self.env_file.is_some()),
+            ("--instances", self.instances.is_some()),
+            ("--start-timeout", self.start_timeout.is_some()),
+            ("--drain-timeout", self.drain_timeout.is_some()),
+            ("--probation", self.probation.is_some()),
+            ("-- COMMAND", !self.command.is_empty()),
+        ];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(flag, _)| flag).collect()
+    }
+}
+
 // === impl Error ===
 
 impl Error {
     /// Whether the command line is at fault and not the file.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::NothingToRun => true,
+            Self::NothingToRun | Self::WhichApp { .. } => true,
             Self::Unreadable { .. } => false,
             Self::Invalid(report) => report.file.is_none(),
         }

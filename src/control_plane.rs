@@ -18,6 +18,8 @@ pub mod memory;
 
 pub mod trigger;
 
+pub mod starts;
+
 pub mod status;
 
 pub mod progress;

@@ -1,5 +1,6 @@
 //! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
 
+mod sockets;
 mod stop;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use self::sockets::Sockets;
 use self::stop::Stop;
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, ShutdownConfig};
@@ -18,10 +20,11 @@ use crate::control_plane::api;
 use crate::control_plane::apps::{About, Apps, Reread};
 use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
 use crate::control_plane::process::{Console, Keeper, Processes};
+use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
-use crate::data_plane::listen::{self, Bound, ListenAddress, SingleListener};
-use crate::data_plane::route::{Route, Routes};
+use crate::data_plane::listen::{Listen, ListenAddress};
+use crate::data_plane::route::Routes;
 use crate::data_plane::{self, Phase, Workers};
 use crate::live::Live;
 use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
@@ -36,15 +39,6 @@ pub enum Ended {
     FirstStartFailed,
 }
 
-/// The sockets that hitless owns, bound before anything runs.
-#[derive(Debug)]
-struct Sockets {
-    clients: Bound,
-    admin: Option<SingleListener>,
-    control: std::os::unix::net::UnixListener,
-    control_path: PathBuf,
-}
-
 /// Serves until told to stop. `reload` reads the configuration anew.
 ///
 /// # Errors
@@ -56,7 +50,7 @@ pub fn run(
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
 ) -> anyhow::Result<Ended> {
     let workers = workers(&config);
-    let sockets = bind(&config, workers)?;
+    let sockets = sockets::bind(&config, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -85,32 +79,6 @@ fn workers(config: &Config) -> usize {
     }
 }
 
-fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
-    let control_path = api::socket::control_path(&config.name, config.control.as_deref())?;
-    if let api::socket::Presence::Live(pid) = api::socket::presence(&control_path)? {
-        let who = pid.map_or_else(String::new, |pid| {
-            format!(" (process {})", pid.as_raw_nonzero())
-        });
-        anyhow::bail!(
-            "another hitless{who} is at {}: give this one a name of its own with --name",
-            control_path.display()
-        );
-    }
-    let clients = listen::bind(&config.listen, workers)?;
-    let admin = config
-        .admin
-        .as_ref()
-        .map(SingleListener::bind)
-        .transpose()?;
-    let control = listen::bind_private(&control_path)?;
-    Ok(Sockets {
-        clients,
-        admin,
-        control,
-        control_path,
-    })
-}
-
 fn reread(
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
     metrics: Metrics,
@@ -125,6 +93,13 @@ fn reread(
             .map(|app| (app.name.clone(), settings(&app)))
             .collect())
     })
+}
+
+/// What leads from there to which app, by the place of each in the configuration.
+fn routes(listen: &Listen, apps: &[config::App]) -> Routes {
+    let served = apps.iter().enumerate();
+    let served = served.filter(|(_, app)| listen.serves(&app.name));
+    Routes::new(served.flat_map(|(index, app)| app.routes.iter().map(move |route| (index, route))))
 }
 
 fn settings(app: &config::App) -> Settings {
@@ -147,6 +122,7 @@ impl Roster {
     fn new(
         configured: Vec<config::App>,
         workers: usize,
+        starts: &Starts,
         processes: &Arc<Processes>,
         metrics: &Metrics,
     ) -> Self {
@@ -159,6 +135,7 @@ impl Roster {
                 processes: Arc::clone(processes),
                 live: Arc::clone(&live),
                 workers,
+                starts: starts.clone(),
                 metrics: Arc::clone(&counts),
             };
             let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
@@ -201,18 +178,26 @@ impl Server {
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
+        let routes = config
+            .listen
+            .iter()
+            .map(|listen| routes(listen, &config.apps));
+        let routes = routes.map(Arc::new).collect();
+        let starts = Starts::new(match config.starts_max {
+            0 => workers,
+            max => max,
+        });
         let strays = Arc::new(Traffic::new(workers));
         metrics.count_strays(Arc::clone(&strays));
         let Roster {
             drivers,
             handles,
             apps,
-        } = Roster::new(config.apps, workers, processes, metrics);
+        } = Roster::new(config.apps, workers, &starts, processes, metrics);
         let (phase, phases) = watch::channel(Phase::Serving);
-        let every = Arc::new(Routes::new([(0, &Route::default())]));
         let apps = data_plane::Apps {
             apps,
-            routes: listen.iter().map(|_| Arc::clone(&every)).collect(),
+            routes,
             strays,
         };
         let client = data_plane::Settings {

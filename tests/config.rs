@@ -10,6 +10,9 @@ use hitless::control_plane::driver::{MemoryPolicy, StreamPolicy, judging};
 use hitless::control_plane::readiness::WarmUp;
 use hitless::control_plane::supervisor::Overlap;
 use hitless::data_plane::AppConfig;
+use hitless::data_plane::listen::{Access, Listen, ListenAddress, Owner};
+use hitless::data_plane::route::Route;
+use hitless::generation::AppName;
 use proptest::prelude::*;
 
 const REFERENCE: &str = include_str!("../config/hitless.toml");
@@ -128,8 +131,8 @@ fn each_value_arrives() {
         failover.resends = 0
         "#,
     );
-    assert_eq!(config.listen[0].to_string(), "[::]:80");
-    assert_eq!(config.listen[1].to_string(), "unix:/run/web.sock");
+    assert_eq!(config.listen[0].address.to_string(), "[::]:80");
+    assert_eq!(config.listen[1].address.to_string(), "unix:/run/web.sock");
     assert_eq!(config.admin, None);
     assert_eq!(config.admin_hosts, ["ops.example.com"]);
     let [app] = config.apps.as_slice() else {
@@ -336,7 +339,12 @@ fn flags_beat_the_file() {
         ..command(&["flag"])
     };
     let config = load(file, &overrides).unwrap();
-    assert_eq!(config.listen, overrides.listen);
+    let listen: Vec<_> = config
+        .listen
+        .iter()
+        .map(|one| one.address.clone())
+        .collect();
+    assert_eq!(listen, overrides.listen);
     assert_eq!(
         (config.admin, config.name.as_str(), config.threads),
         (None, "flag", 7)
@@ -415,12 +423,12 @@ fn unknown_key() {
     check(
         "zzz = 1",
         &expect![[r#"
-        hitless.toml:1:1: unknown key `zzz`
-          |
-        1 | zzz = 1
-          | ^^^
-          = allowed here: listen, admin, admin_hosts, exit_on_failed_start, name, control, threads, client, shutdown, log, app
-    "#]],
+            hitless.toml:1:1: unknown key `zzz`
+              |
+            1 | zzz = 1
+              | ^^^
+              = allowed here: listen, admin, admin_hosts, exit_on_failed_start, name, control, threads, starts_max, client, shutdown, log, app
+        "#]],
     );
 }
 
@@ -510,16 +518,253 @@ fn a_string_for_a_list() {
 }
 
 #[test]
-fn a_table_for_an_address() {
+fn an_entry_of_listen_may_be_a_table() {
+    let config = valid(
+        r#"
+        listen = [
+            ":80",
+            { address = "unix:/run/a.sock", mode = "0660", owner = "www-data", group = 33, apps = ["api"] },
+        ]
+        [app.web]
+        command = ["./web"]
+        [app.api]
+        command = ["./api"]
+        route = [{ host = "Api.example.org" }, { host = "*.example.org", path = "/api/", strip_prefix = true }]
+        "#,
+    );
+    assert_eq!(
+        config.listen[0],
+        ":80".parse::<ListenAddress>().unwrap().into()
+    );
+    let expected = Listen {
+        address: "unix:/run/a.sock".parse().unwrap(),
+        access: Access {
+            mode: Some(0o660),
+            owner: Some(Owner::Name("www-data".to_owned())),
+            group: Some(Owner::Id(33)),
+        },
+        apps: vec![AppName::new("api")],
+    };
+    assert_eq!(config.listen[1], expected);
+    assert_eq!(config.apps[0].routes, [Route::default()]);
+    let shown: Vec<_> = config.apps[1]
+        .routes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(shown, ["api.example.org/", "*.example.org/api"]);
+    assert!(config.apps[1].routes[1].strip_prefix);
+}
+
+#[test]
+fn listeners_with_wrong_values() {
     check(
-        r#"listen = [{ address = ":80" }]"#,
+        r#"listen = [
+    { mode = "0660" },
+    { address = ":80", mode = "0660" },
+    { address = "unix:/run/a.sock", mode = 660, owner = "a b", apps = ["wob"], user = "x" },
+]"#,
         &expect![[r#"
-            hitless.toml:1:11: `listen` must be an address such as "127.0.0.1:8080", not a table
+            hitless.toml:2:5: an entry of `listen` has no address
               |
-            1 | listen = [{ address = ":80" }]
-              |           ^^^^^^^^^^^^^^^^^^^
+            2 |     { mode = "0660" },
+              |     ^^^^^^^^^^^^^^^^^
+              = write { address = "unix:/run/web.sock", mode = "0660", owner = "www-data", group = "www-data", apps = ["web"] }, each but `address` only where wanted
+
+            hitless.toml:3:31: [::]:80 has no `mode`
+              |
+            3 |     { address = ":80", mode = "0660" },
+              |                               ^^^^^^
+              = only a unix socket, which is a file, has one
+
+            hitless.toml:4:44: `listen.mode` must be permissions such as "0660", not a whole number
+              |
+            4 |     { address = "unix:/run/a.sock", mode = 660, owner = "a b", apps = ["wob"], user = "x" },
+              |                                            ^^^
+              = write "660"
+
+            hitless.toml:4:57: `listen.owner` cannot be "a b"
+              |
+            4 |     { address = "unix:/run/a.sock", mode = 660, owner = "a b", apps = ["wob"], user = "x" },
+              |                                                         ^^^^^
+              = a user or group is a name or a number, such as "www-data" or 33
+
+            hitless.toml:4:72: there is no app `wob`
+              |
+            4 |     { address = "unix:/run/a.sock", mode = 660, owner = "a b", apps = ["wob"], user = "x" },
+              |                                                                        ^^^^^
+              = there is web
+
+            hitless.toml:4:80: unknown key `listen.user`
+              |
+            4 |     { address = "unix:/run/a.sock", mode = 660, owner = "a b", apps = ["wob"], user = "x" },
+              |                                                                                ^^^^
+              = allowed here: address, mode, owner, group, apps
         "#]],
     );
+}
+
+#[test]
+fn an_app_that_no_listener_serves() {
+    check_file(
+        r#"listen = [{ address = ":80", apps = ["web"] }]
+[app.web]
+command = ["./web"]
+[app.api]
+command = ["./api"]
+route = [{ path = "/api" }]
+"#,
+        &expect![[r#"
+            hitless.toml:4:6: nothing leads to `app.api`: no listener serves it
+              |
+            4 | [app.api]
+              |      ^^^
+              = add it to `apps` of an entry of `listen`; an entry without `apps` serves all
+        "#]],
+    );
+}
+
+#[test]
+fn two_apps_for_every_request() {
+    check_file(
+        r#"[app.web]
+command = ["./web"]
+[app.api]
+command = ["./api"]
+"#,
+        &expect![[r#"
+            hitless.toml:3:6: `web` and `api` are both to get every request
+              |
+            3 | [app.api]
+              |      ^^^
+              = give one of them another host or path, for example route = [{ path = "/api" }] below it
+        "#]],
+    );
+}
+
+#[test]
+fn two_apps_with_the_same_route() {
+    check_file(
+        r#"[app.web]
+command = ["./web"]
+route = [{ host = "a.org", path = "/x" }, { host = "b.org" }, { host = "B.org." }]
+[app.api]
+command = ["./api"]
+route = [{ path = "/x" }, { host = "A.org", path = "/x/" }]
+"#,
+        &expect![[r#"
+            hitless.toml:3:63: `app.web` is to get b.org/ twice
+              |
+            3 | route = [{ host = "a.org", path = "/x" }, { host = "b.org" }, { host = "B.org." }]
+              |                                                               ^^^^^^^^^^^^^^^^^^^
+              = leave one of them out
+
+            hitless.toml:6:27: `web` and `api` are both to get a.org/x
+              |
+            6 | route = [{ path = "/x" }, { host = "A.org", path = "/x/" }]
+              |                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = give one of them another host or path, for example route = [{ path = "/api" }] below it
+        "#]],
+    );
+}
+
+#[test]
+fn two_apps_with_the_same_route_at_different_listeners() {
+    let config = valid(
+        r#"listen = [{ address = ":80", apps = ["web"] }, { address = ":81", apps = ["api"] }]
+[app.web]
+command = ["./web"]
+[app.api]
+command = ["./api"]
+"#,
+    );
+    assert_eq!(config.apps.len(), 2);
+}
+
+#[test]
+fn routes_with_wrong_values() {
+    check_app(
+        r#"route = [
+    "/api",
+    { host = "*.*.org" },
+    { path = "api" },
+    { strip_prefix = true },
+    { hots = "a.org" },
+]"#,
+        &expect![[r#"
+            hitless.toml:4:5: `app.web.route` must be a list of tables, not a string
+              |
+            4 |     "/api",
+              |     ^^^^^^
+              = write [{ host = "api.example.org" }, { path = "/api", strip_prefix = true }]
+
+            hitless.toml:5:14: `app.web.route.host` cannot be "*.*.org"
+              |
+            5 |     { host = "*.*.org" },
+              |              ^^^^^^^^^
+              = a host is a name or address without scheme and port, or `*.` and a name, such as "*.example.com"
+
+            hitless.toml:6:14: `app.web.route.path` cannot be "api"
+              |
+            6 |     { path = "api" },
+              |              ^^^^^
+              = a path starts with `/` and has neither `?`, `#` nor spaces, such as "/api"
+
+            hitless.toml:7:22: there is no prefix to strip
+              |
+            7 |     { strip_prefix = true },
+              |                      ^^^^
+              = name it, for example path = "/api", or leave it out
+
+            hitless.toml:8:7: unknown key `app.web.route.hots`
+              |
+            8 |     { hots = "a.org" },
+              |       ^^^^
+              = did you mean `host`?
+        "#]],
+    );
+    check_app(
+        "route = []",
+        &expect![[r#"
+        hitless.toml:3:9: `app.web.route` cannot be empty
+          |
+        3 | route = []
+          |         ^^
+          = no request would reach the app: leave the key out for every request
+    "#]],
+    );
+    check_app(
+        "route = \"/api\"",
+        &expect![[r#"
+        hitless.toml:3:9: `app.web.route` must be a list of tables, not a string
+          |
+        3 | route = "/api"
+          |         ^^^^^^
+          = write [{ host = "api.example.org" }, { path = "/api", strip_prefix = true }]
+    "#]],
+    );
+}
+
+#[test]
+fn a_flag_that_speaks_of_one_of_several_apps_is_usage() {
+    let overrides = Overrides {
+        instances: Some(2),
+        probation: Some(Duration::ZERO),
+        ..Overrides::default()
+    };
+    let file =
+        "[app.web]\ncommand = [\"a\"]\n[app.api]\ncommand = [\"b\"]\nroute = [{ path = \"/b\" }]";
+    let error = load(file, &overrides).unwrap_err();
+    assert!(error.is_usage());
+    expect![[r#"
+        --instances, --probation can be said of a single app only (as can its variable), and hitless.toml has 2: web, api
+
+          write it into the file, below the app that is meant"#]].assert_eq(&error.to_string());
+    let listen = Overrides {
+        listen: vec![":1".parse().unwrap()],
+        ..Overrides::default()
+    };
+    assert_eq!(load(file, &listen).unwrap().apps.len(), 2);
 }
 
 #[test]
@@ -1442,22 +1687,6 @@ fn an_empty_path() {
           |             ^^
           = leave the key out for none
     "#]],
-    );
-}
-
-#[test]
-fn a_second_app() {
-    check_app(
-        r#"
-[app.api]
-command = ["./api"]"#,
-        &expect![[r#"
-            hitless.toml:4:6: one app for now, and `api` is the second
-              |
-            4 | [app.api]
-              |      ^^^
-              = routing to several apps is on its way; until then start one hitless for each
-        "#]],
     );
 }
 

@@ -35,7 +35,9 @@ pub fn refuse(error: &Error) -> ExitCode {
             "{error}\n\n{}",
             count(report.problems.len(), "problem")
         ),
-        Error::NothingToRun | Error::Unreadable { .. } => writeln!(stderr, "error: {error}"),
+        Error::NothingToRun | Error::Unreadable { .. } | Error::WhichApp { .. } => {
+            writeln!(stderr, "error: {error}")
+        }
     };
     ExitCode::from(if error.is_usage() {
         exit::USAGE
@@ -45,7 +47,8 @@ pub fn refuse(error: &Error) -> ExitCode {
 }
 
 fn summary(config: &Config) -> String {
-    let addresses: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
+    let listen = config.listen.iter();
+    let addresses: Vec<_> = listen.map(|one| one.address.to_string()).collect();
     format!(
         "{}, listening on {}",
         count(config.apps.len(), "app"),

@@ -3,9 +3,11 @@
 
 mod addresses;
 mod app;
+mod routes;
 
 use toml::Spanned;
 
+use self::routes::Places;
 use super::problem::Problem;
 use super::units::show_duration;
 use super::{App, Config, Overrides, ShutdownConfig, raw};
@@ -28,13 +30,16 @@ pub(super) fn config(
     let control_span = control_span.filter(|_| control.is_none());
     let log = section(file.log);
     let exit = overrides.exit_on_failed_start.as_ref();
+    let (apps, places) = apps(file.app, overrides, problems, &mut warnings);
+    routes::judge(&apps, &places, &listen, problems);
     let config = Config {
-        listen,
+        listen: listen.into_iter().map(|one| one.value.into()).collect(),
         admin,
         admin_hosts: plain(file.admin_hosts).unwrap_or_default(),
         name: pick(overrides.name.as_ref(), file.name, "hitless".to_owned()),
         control: control.or_else(|| file.control.map(Spanned::into_inner)),
         threads: pick(overrides.threads.as_ref(), file.threads, 0),
+        starts_max: or(file.starts_max, 0),
         exit_on_failed_start: pick(exit, file.exit_on_failed_start, false),
         client: client(section(file.client)),
         shutdown: shutdown(section(file.shutdown), problems),
@@ -46,7 +51,7 @@ pub(super) fn config(
                 log::Format::default(),
             ),
         },
-        apps: apps(file.app, overrides, problems, &mut warnings),
+        apps,
         warnings: Vec::new(),
     };
     addresses::beside_control(&config, control_span, problems);
@@ -134,18 +139,9 @@ fn apps(
     overrides: &Overrides,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
-) -> Vec<App> {
+) -> (Vec<App>, Vec<Places>) {
     let missing = raw.is_none();
     let mut raw = section(raw);
-    if let [_, (second, _), ..] = raw.as_slice() {
-        problems.push(
-            Problem::new(
-                Some(second.span()),
-                format!("one app for now, and `{}` is the second", second.get_ref()),
-            )
-            .help("routing to several apps is on its way; until then start one hitless for each"),
-        );
-    }
     if missing && overrides.command.is_empty() {
         problems.push(Problem::new(None, "there is no app").help(
             r#"write [app.web] and below it command = ["python3", "app.py"], or end the command line with `-- COMMAND`"#,
@@ -153,7 +149,17 @@ fn apps(
     } else if missing {
         raw.push((Spanned::new(0..0, UNNAMED.to_owned()), raw::App::default()));
     }
-    raw.into_iter()
+    let place = |(name, raw): &(Spanned<String>, raw::App)| Places {
+        name: name.span(),
+        routes: raw.route.as_ref().map(|list| {
+            let routes = list.get_ref().iter();
+            routes.map(Spanned::span).collect()
+        }),
+    };
+    let places = raw.iter().map(place).collect();
+    let apps = raw
+        .into_iter()
         .map(|(name, raw)| app::app(&name, raw, overrides, problems, warnings))
-        .collect()
+        .collect();
+    (apps, places)
 }

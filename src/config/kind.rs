@@ -1,9 +1,13 @@
 //! What the value of a single key may be, as kinds that the mirror of the file is made of.
 
+mod listener;
 mod numbers;
+mod routes;
 mod warm_up;
 
+pub(super) use self::listener::{Entry, Listener};
 pub(super) use self::numbers::{Ratio, SizeOrNone};
+pub(super) use self::routes::RouteList;
 pub(super) use self::warm_up::WarmUps;
 
 use std::collections::BTreeMap;

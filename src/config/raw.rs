@@ -5,8 +5,8 @@
 use toml::de::DeTable;
 
 use super::kind::{
-    Address, Command, Flag, Host, Name, Number, OptionalAddress, Path, Positive, Ratio, Size,
-    SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
+    Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Ratio, RouteList,
+    Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
@@ -17,13 +17,14 @@ use crate::telemetry::log;
 table! {
     /// The whole file.
     File {
-        listen: OneOrMore<Address>,
+        listen: OneOrMore<Listener>,
         admin: OptionalAddress,
         admin_hosts: List<Host>,
         exit_on_failed_start: Flag,
         name: Name,
         control: SocketPath,
         threads: Number<usize, 0, 1024>,
+        starts_max: Number<usize, 0, 1_000>,
         client: Client,
         shutdown: Shutdown,
         log: Log,
@@ -63,6 +64,7 @@ table! {
     /// `[app.NAME]`
     App {
         command: Command,
+        route: RouteList,
         directory: Path,
         env_file: Path,
         env: Variables,

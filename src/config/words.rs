@@ -6,6 +6,9 @@ use std::str::FromStr;
 
 use http::uri::PathAndQuery;
 
+use crate::data_plane::listen::Owner;
+use crate::data_plane::route::HostPattern;
+
 /// How an instance shows that it is ready, as `--ready` says it in one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadyCheck {
@@ -36,6 +39,20 @@ pub enum WordError {
         "a status is a number from 100 to 599 or a range of them, such as \"204\" or \"200-499\""
     )]
     Status,
+    /// No host and nothing below one.
+    #[error(
+        "a host is a name or address without scheme and port, or `*.` and a name, such as \"*.example.com\""
+    )]
+    HostPattern,
+    /// No start of a path.
+    #[error("a path starts with `/` and has neither `?`, `#` nor spaces, such as \"/api\"")]
+    Prefix,
+    /// No permissions of a file.
+    #[error("permissions are 3 or 4 octal digits, such as \"0660\"")]
+    FileMode,
+    /// No user or group.
+    #[error("a user or group is a name or a number, such as \"www-data\" or 33")]
+    Account,
     /// No way to be ready.
     #[error("write /PATH or http:/PATH for an HTTP check, tcp, or notify")]
     Ready,
@@ -78,6 +95,75 @@ pub fn host(text: &str) -> Result<String, WordError> {
     match name || address {
         true => Ok(text.to_ascii_lowercase()),
         false => Err(WordError::Host),
+    }
+}
+
+/// Reads a host, or `*.` and the name that hosts are below, in lower case.
+///
+/// # Errors
+///
+/// What it is.
+pub fn host_pattern(text: &str) -> Result<HostPattern, WordError> {
+    let read = match text.strip_prefix("*.") {
+        // An address has nothing below it.
+        Some(below) if !below.starts_with('[') => host(below).map(HostPattern::Below),
+        Some(_) => Err(WordError::HostPattern),
+        None => host(text).map(HostPattern::Exact),
+    };
+    match read {
+        Ok(HostPattern::Exact(name)) => Ok(HostPattern::Exact(without_root(name))),
+        Ok(HostPattern::Below(name)) => Ok(HostPattern::Below(without_root(name))),
+        _ => Err(WordError::HostPattern),
+    }
+}
+
+/// A request for `example.org.` is for `example.org`.
+fn without_root(mut name: String) -> String {
+    if name.len() > 1 && name.ends_with('.') {
+        name.pop();
+    }
+    name
+}
+
+/// Reads the start of a path as whole segments: without a slash at its end.
+///
+/// # Errors
+///
+/// What it is.
+pub fn path_prefix(text: &str) -> Result<String, WordError> {
+    match url_path(text) {
+        Ok(path) if !path.contains('?') => Ok(path.trim_end_matches('/').to_owned()),
+        _ => Err(WordError::Prefix),
+    }
+}
+
+/// Reads the permissions of a file.
+///
+/// # Errors
+///
+/// What they are.
+pub fn file_mode(text: &str) -> Result<u32, WordError> {
+    let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    match u32::from_str_radix(text, 8) {
+        // Set-user-id and the like mean nothing for a socket.
+        Ok(mode @ 0..=0o777) if octal && (3..=4).contains(&text.len()) => Ok(mode),
+        _ => Err(WordError::FileMode),
+    }
+}
+
+/// Reads a user or group: a name or a number.
+///
+/// # Errors
+///
+/// What it is.
+pub fn account(text: &str) -> Result<Owner, WordError> {
+    if let Ok(id) = text.parse() {
+        return Ok(Owner::Id(id));
+    }
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b":/,".contains(&byte);
+    match !text.is_empty() && text.len() <= 256 && text.bytes().all(fits) {
+        true => Ok(Owner::Name(text.to_owned())),
+        false => Err(WordError::Account),
     }
 }
 
@@ -153,6 +239,42 @@ mod tests {
         assert_eq!(host("[::1]").as_deref(), Ok("[::1]"));
         for text in ["", "a:80", "http://a", "a/b", "::1", "a b"] {
             assert_eq!(host(text), Err(WordError::Host), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_pattern_is_a_host_or_all_below_a_name() {
+        let exact = HostPattern::Exact("a.example.org".to_owned());
+        let below = HostPattern::Below("example.org".to_owned());
+        assert_eq!(host_pattern("A.Example.org"), Ok(exact.clone()));
+        assert_eq!(host_pattern("a.example.org."), Ok(exact));
+        assert_eq!(host_pattern("*.Example.org"), Ok(below));
+        for text in ["", "*", "*.", "a.*.org", "*a.org", "*.[::1]", "a:80"] {
+            assert_eq!(host_pattern(text), Err(WordError::HostPattern), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_whole_segments() {
+        assert_eq!(path_prefix("/api").as_deref(), Ok("/api"));
+        assert_eq!(path_prefix("/api/").as_deref(), Ok("/api"));
+        assert_eq!(path_prefix("/").as_deref(), Ok(""));
+        for text in ["", "api", "/a?b", "/a#b", "/a b"] {
+            assert_eq!(path_prefix(text), Err(WordError::Prefix), "{text}");
+        }
+    }
+
+    #[test]
+    fn permissions_and_accounts() {
+        assert_eq!(file_mode("0660"), Ok(0o660));
+        assert_eq!(file_mode("600"), Ok(0o600));
+        for text in ["", "66", "0o660", "888", "4755", "+660", "00660"] {
+            assert_eq!(file_mode(text), Err(WordError::FileMode), "{text}");
+        }
+        assert_eq!(account("33"), Ok(Owner::Id(33)));
+        assert_eq!(account("www-data"), Ok(Owner::Name("www-data".to_owned())));
+        for text in ["", "a b", "a:b"] {
+            assert_eq!(account(text), Err(WordError::Account), "{text}");
         }
     }
 

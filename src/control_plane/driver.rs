@@ -38,6 +38,7 @@ use self::triggers::{Conclusion, Triggers};
 use crate::control_plane::instances::{self, Told};
 use crate::control_plane::process::{self, Processes};
 use crate::control_plane::readiness;
+use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
 use crate::control_plane::supervisor::{Event, Supervisor, Timer};
 use crate::generation::{AppName, GenerationId};
@@ -69,6 +70,8 @@ pub struct World {
     pub live: Arc<Live<Backend>>,
     /// How many workers the data plane has.
     pub workers: usize,
+    /// When its turn to start is.
+    pub starts: Starts,
     /// What is counted about the app.
     pub metrics: Arc<AppMetrics>,
 }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::control_plane::process::{self, Exit, Output, Processes, Recipe};
 use crate::control_plane::readiness::{self, Probe};
+use crate::control_plane::starts::Starts;
 use crate::generation::{AppName, GenerationId, Reason};
 use crate::live::{self, Backend};
 
@@ -85,6 +86,8 @@ pub struct Plan {
     pub processes: Arc<Processes>,
     /// How many workers the data plane has.
     pub workers: usize,
+    /// When its turn to start is.
+    pub starts: Starts,
     /// Rung by workers whose last lease on it is gone while it is retired.
     pub nudge: Arc<Notify>,
     /// Rung by workers at each bad answer and each refused connection.

@@ -4,10 +4,12 @@
 //! turn. No socket is ever closed and bound again, for closing one drops its queue.
 
 mod accept;
+mod access;
 mod address;
 mod single;
 
 pub(super) use self::accept::accept;
+pub use self::access::{Access, Owner};
 pub use self::address::{AddressError, ListenAddress, UNIX_PATH_BYTES_MAX};
 pub use self::single::{Accepted, Accepting, SingleListener, bind_private};
 
@@ -18,11 +20,24 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::sync::Notify;
+
+use crate::generation::AppName;
 
 /// How many connections may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+/// Where clients come in, who may, and which apps they meet there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub address: ListenAddress,
+    /// Who may connect, where it is a unix socket.
+    pub access: Access,
+    /// The apps that it serves; empty: all.
+    pub apps: Vec<AppName>,
+}
 
 /// Sockets that listen and are not accepted from yet.
 #[derive(Debug)]
@@ -65,22 +80,42 @@ struct OwnedPath(PathBuf);
 /// # Errors
 ///
 /// The first address that cannot be listened on; what was bound before it is closed again.
-pub fn bind(addresses: &[ListenAddress], workers: usize) -> Result<Bound, BindError> {
+pub fn bind(listen: &[Listen], workers: usize) -> Result<Bound, BindError> {
     let mut bound = Bound {
         addresses: Vec::new(),
         shares: (0..workers).map(|_| Vec::new()).collect(),
     };
-    for address in addresses {
-        let result = match address {
+    for one in listen {
+        let result = match &one.address {
             ListenAddress::Tcp(address) => bound.bind_tcp(*address),
-            ListenAddress::Unix(path) => bound.bind_unix(path),
+            ListenAddress::Unix(path) => bound.bind_unix(path, &one.access),
         };
         result.map_err(|source| BindError {
-            address: address.clone(),
+            address: one.address.clone(),
             source,
         })?;
     }
     Ok(bound)
+}
+
+// === impl Listen ===
+
+impl Listen {
+    /// Whether requests that come in there may be for this app.
+    pub fn serves(&self, app: &AppName) -> bool {
+        self.apps.is_empty() || self.apps.contains(app)
+    }
+}
+
+impl From<ListenAddress> for Listen {
+    /// For whoever can reach it, and for all apps.
+    fn from(address: ListenAddress) -> Self {
+        Self {
+            address,
+            access: Access::default(),
+            apps: Vec::new(),
+        }
+    }
 }
 
 // === impl Bound ===
@@ -116,11 +151,16 @@ impl Bound {
         Ok(())
     }
 
-    fn bind_unix(&mut self, path: &Path) -> io::Result<()> {
+    fn bind_unix(&mut self, path: &Path, access: &Access) -> io::Result<()> {
         remove_stale(path)?;
-        let listener = UnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
         let owned = Arc::new(OwnedPath(path.to_owned()));
+        // Nobody can connect before it listens.
+        access.apply(path)?;
+        socket.listen(BACKLOG)?;
+        let listener = UnixListener::from(std::os::fd::OwnedFd::from(socket));
         let ring: Arc<[Notify]> = self.shares.iter().map(|_| Notify::new()).collect();
         if let Some(first) = ring.first() {
             first.notify_one();
@@ -191,8 +231,8 @@ impl Drop for OwnedPath {
 mod tests {
     use super::*;
 
-    fn loopback() -> ListenAddress {
-        ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())
+    fn loopback() -> Listen {
+        ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()).into()
     }
 
     #[test]
@@ -214,7 +254,7 @@ mod tests {
     fn an_address_in_use_is_an_error_that_names_it() {
         let first = bind(&[loopback()], 2).unwrap();
         let addresses = first.addresses();
-        let error = bind(&addresses, 2).unwrap_err();
+        let error = bind(&[addresses[0].clone().into()], 2).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&addresses[0].to_string()));
     }
@@ -224,11 +264,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.sock");
         drop(UnixListener::bind(&path).unwrap());
-        let addresses = [ListenAddress::Unix(path.clone())];
+        let addresses = [ListenAddress::Unix(path.clone()).into()];
         let bound = bind(&addresses, 2).unwrap();
         let error = bind(&addresses, 2).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
         drop(bound);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_unix_socket_has_the_permissions_that_are_asked_for() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let mut listen = Listen::from(ListenAddress::Unix(path.clone()));
+        listen.access.mode = Some(0o620);
+        listen.access.group = Some(Owner::Id(rustix::process::getgid().as_raw()));
+        let bound = bind(&[listen], 1).unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!(found.mode() & 0o777, 0o620);
+        assert_eq!(found.gid(), rustix::process::getgid().as_raw());
+        drop(bound);
     }
 }

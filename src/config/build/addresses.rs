@@ -5,24 +5,57 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::{known, pick};
-use crate::config::{Config, Overrides, Problem};
-use crate::data_plane::listen::ListenAddress;
+use crate::config::kind::Entry;
+use crate::config::{App, Config, Overrides, Problem};
+use crate::data_plane::listen::{Access, Listen, ListenAddress};
+use crate::generation::AppName;
 
 /// A value, and where in the file it stands; none for a default and for what flags say.
-struct Placed<T> {
-    value: T,
-    span: Option<Range<usize>>,
+#[derive(Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) span: Option<Range<usize>>,
 }
 
-type Listed = Option<Spanned<Vec<Spanned<ListenAddress>>>>;
+/// Where clients come in, with the places of the names of apps.
+pub(super) type WantedListener = Entry;
 
-/// Where clients and scrapers come in, unless two of these places are one.
+type Listed = Option<Spanned<Vec<Spanned<Entry>>>>;
+
+impl Entry {
+    fn of(address: ListenAddress) -> Self {
+        Self {
+            address,
+            access: Access::default(),
+            apps: Vec::new(),
+        }
+    }
+
+    /// Whether requests that come in there may be for this app.
+    pub(super) fn serves(&self, app: &App) -> bool {
+        let is = |name: &Spanned<String>| name.get_ref() == app.name.as_str();
+        self.apps.is_empty() || self.apps.iter().any(is)
+    }
+}
+
+impl From<Entry> for Listen {
+    fn from(entry: Entry) -> Self {
+        let apps = entry.apps.iter().map(|app| AppName::new(app.get_ref()));
+        Self {
+            apps: apps.collect(),
+            address: entry.address,
+            access: entry.access,
+        }
+    }
+}
+
+/// Where clients and scrapers come in. A problem where two of these places are one.
 pub(super) fn addresses(
     listen: Listed,
     admin: Option<Spanned<Option<ListenAddress>>>,
     overrides: &Overrides,
     problems: &mut Vec<Problem>,
-) -> (Vec<ListenAddress>, Option<ListenAddress>) {
+) -> (Vec<Placed<WantedListener>>, Option<ListenAddress>) {
     let listen = listeners(listen, overrides);
     let by_default = overrides.admin.is_none() && admin.is_none();
     let span = admin
@@ -34,18 +67,18 @@ pub(super) fn addresses(
     for (index, later) in listen.iter().enumerate() {
         if let Some(earlier) = listen[..index]
             .iter()
-            .find(|one| one.value.overlaps(&later.value))
+            .find(|one| one.value.address.overlaps(&later.value.address))
         {
-            problems.push(overlap(&earlier.value, later));
+            problems.push(overlap(&earlier.value.address, later));
         }
     }
     if let Some(value) = &admin
         && known(problems, &["admin"])
-        && let Some(one) = listen.iter().find(|one| one.value.overlaps(value))
+        && let Some(one) = listen.iter().find(|one| one.value.address.overlaps(value))
     {
         let message = format!(
             "{} cannot be listened on beside the admin address {value}",
-            one.value
+            one.value.address
         );
         let help = match by_default {
             true => r#"that is the default of `admin`: choose another one, or "" for none"#,
@@ -53,21 +86,25 @@ pub(super) fn addresses(
         };
         problems.push(Problem::new(span.or_else(|| one.span.clone()), message).help(help));
     }
-    (listen.into_iter().map(|one| one.value).collect(), admin)
+    (listen, admin)
 }
 
 const EACH: &str = "each needs an address of its own; `:PORT` takes that port of every address";
 
-fn overlap(earlier: &ListenAddress, later: &Placed<ListenAddress>) -> Problem {
-    let message = match later.value == *earlier {
+fn overlap(earlier: &ListenAddress, later: &Placed<WantedListener>) -> Problem {
+    let address = &later.value.address;
+    let message = match address == earlier {
         true => format!("{earlier} is to be listened on twice"),
-        false => format!("{earlier} and {} cannot both be listened on", later.value),
+        false => format!("{earlier} and {address} cannot both be listened on"),
     };
     Problem::new(later.span.clone(), message).help(EACH)
 }
 
-fn listeners(listen: Listed, overrides: &Overrides) -> Vec<Placed<ListenAddress>> {
-    let unplaced = |value| Placed { value, span: None };
+fn listeners(listen: Listed, overrides: &Overrides) -> Vec<Placed<WantedListener>> {
+    let unplaced = |address| Placed {
+        value: Entry::of(address),
+        span: None,
+    };
     if !overrides.listen.is_empty() {
         return overrides.listen.iter().cloned().map(unplaced).collect();
     }
@@ -92,12 +129,8 @@ pub(super) fn beside_control(
     let Some(control) = config.control.clone().map(ListenAddress::Unix) else {
         return;
     };
-    if config
-        .listen
-        .iter()
-        .chain(&config.admin)
-        .any(|one| *one == control)
-    {
+    let listen = config.listen.iter().map(|one| &one.address);
+    if listen.chain(&config.admin).any(|one| *one == control) {
         problems.push(
             Problem::new(span, format!("{control} is to be listened on as well"))
                 .help("the control socket needs a path of its own"),

@@ -14,6 +14,7 @@ use crate::control_plane::instances::Liveness;
 use crate::control_plane::supervisor::Overlap;
 use crate::control_plane::{driver, instances, process, readiness};
 use crate::data_plane::AppConfig;
+use crate::data_plane::route::Route;
 use crate::generation::AppName;
 
 pub(super) fn app(
@@ -35,6 +36,10 @@ pub(super) fn app(
     driver.overlap_memory = or(raw.overlap_memory.take(), driver.overlap_memory);
     probation(&mut failover, &mut driver, &at, overrides, problems);
     let process = process(name, &mut raw, overrides, problems);
+    let routes = match raw.route.take() {
+        Some(list) => plain(Some(list)).unwrap_or_default(),
+        None => vec![Route::default()],
+    };
     let traffic = traffic(raw, failover);
     if driver.drain_timeout < traffic.answer_timeout {
         if drain_span.is_some() || overrides.drain_timeout.is_some() {
@@ -58,6 +63,7 @@ pub(super) fn app(
         instances,
         driver,
         traffic,
+        routes,
     }
 }
 

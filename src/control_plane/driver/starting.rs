@@ -177,6 +177,7 @@ impl Driver {
             config,
             processes: Arc::clone(&self.world.processes),
             workers: self.world.workers,
+            starts: self.world.starts.clone(),
             nudge: Arc::clone(&self.nudge),
             alarm: Arc::clone(&self.alarm),
         };

@@ -14,6 +14,7 @@ use super::{Member, Order, Plan, Report, Shown, Told};
 use crate::control_plane::backoff::GOOD_SERVICE;
 use crate::control_plane::process::{Exit, Recipe};
 use crate::control_plane::readiness::Probe;
+use crate::control_plane::starts::Turn;
 use crate::generation::{GenerationId, Reason, ReasonKind};
 use crate::live::{self, Backend};
 
@@ -33,6 +34,8 @@ struct Shell<T> {
     /// How the process that ended last did, and whether by itself.
     exit: Option<(Reason, bool)>,
     over: bool,
+    /// Others may be waiting for the end of its start.
+    turn: Option<Turn>,
 }
 
 /// Runs a generation from its first process to its last.
@@ -42,6 +45,11 @@ pub(super) async fn run<T: From<Told> + Send + 'static>(
     mut orders: mpsc::UnboundedReceiver<Order>,
     shown: Arc<Mutex<Shown>>,
 ) {
+    let turn = tokio::select! {
+        turn = plan.starts.turn() => turn,
+        // Of what has not begun nothing is asked but that it does not.
+        _ = orders.recv() => return tell(&home, plan.generation, Report::SpawnFailed(unwanted())).await,
+    };
     let recipe = match &plan.record {
         Some(recipe) => Ok(Arc::clone(recipe)),
         None => resolve(&plan).await,
@@ -52,6 +60,7 @@ pub(super) async fn run<T: From<Told> + Send + 'static>(
     };
     let (news, mut received) = mpsc::unbounded_channel();
     let (mut shell, actions) = Shell::new(plan, home, shown, recipe, news);
+    shell.turn = Some(turn);
     shell.perform(actions).await;
     while !shell.over {
         let due = shell.timers.values().min().copied();
@@ -81,6 +90,10 @@ async fn resolve(plan: &Plan) -> Result<Arc<Recipe>, Reason> {
         .await
         .unwrap_or_else(|error| Err(panicked(error)))?;
     Ok(Arc::new(recipe.notifying(notify)))
+}
+
+fn unwanted() -> Reason {
+    Reason::new(ReasonKind::Spawn, "no longer wanted")
 }
 
 /// Waits for a deadline, for ever if there is none.
@@ -134,6 +147,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             blame: None,
             exit: None,
             over: false,
+            turn: None,
         };
         (shell, actions)
     }
@@ -355,6 +369,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         let generation = live::Generation::new(self.plan.generation, backend, workers, move |_| {
             nudge.notify_one();
         });
+        self.turn = None;
         Arc::clone(self.published.insert(Arc::new(generation)))
     }
 

@@ -116,6 +116,27 @@ impl Kin {
     }
 }
 
+/// Who has a listening socket that is in the way of one on this address.
+pub(crate) fn occupant(address: SocketAddr) -> Option<Holder> {
+    let listeners = listeners();
+    let in_the_way = listeners.iter().filter(|listener| {
+        let taken = listener.address.ip().to_canonical();
+        let wanted = address.ip().to_canonical();
+        let overlaps = taken == wanted || taken.is_unspecified() || wanted.is_unspecified();
+        listener.address.port() == address.port() && overlaps
+    });
+    let inodes: HashSet<u64> = in_the_way.map(|listener| listener.inode).collect();
+    let table = Table::read();
+    let mut pids = table.iter().map(|(pid, _)| pid);
+    let holder = pids.find(|pid| !sockets_of([*pid]).is_disjoint(&inodes))?;
+    Some(stranger(holder))
+}
+
+/// What is known of a process.
+pub(crate) fn described(pid: u32) -> Holder {
+    stranger(pid)
+}
+
 fn stranger(pid: u32) -> Holder {
     let read = |name| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let mut command = read("cmdline");
@@ -261,6 +282,21 @@ mod tests {
             Holder::Stranger { .. }
         ));
         assert_eq!(me().holder_is(pid), Holder::Instance);
+    }
+
+    #[test]
+    fn who_is_in_the_way_of_an_address_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bound = listener.local_addr().unwrap();
+        let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, bound.port()));
+        for address in [bound, all] {
+            let Some(Holder::Stranger { pid, .. }) = occupant(address) else {
+                panic!("{address}");
+            };
+            assert_eq!(pid, std::process::id());
+        }
+        drop(listener);
+        assert_eq!(occupant(bound), None);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl World {
 
     pub(super) fn with_both(config: AppConfig, client: ClientConfig) -> Self {
         let loopback = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-        let bound = listen::bind(&[loopback], 1).unwrap();
+        let bound = listen::bind(&[loopback.into()], 1).unwrap();
         let ListenAddress::Tcp(address) = bound.addresses()[0] else {
             panic!("a TCP address was asked for");
         };
