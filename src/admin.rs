@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, warn};
 
-use crate::control_plane::apps::{Apps, Error};
+use crate::control_plane::apps::Apps;
 use crate::data_plane::listen::{Accepted, Accepting};
 use crate::telemetry::metrics::Metrics;
 
@@ -125,9 +125,7 @@ impl Admin {
         match self.apps.unready(app) {
             Ok(None) => text(StatusCode::OK, "ready"),
             Ok(Some(why)) => text(StatusCode::SERVICE_UNAVAILABLE, &why),
-            Err(error @ (Error::UnknownApp { .. } | Error::Configuration(_))) => {
-                text(StatusCode::NOT_FOUND, &error.to_string())
-            }
+            Err(error) => text(StatusCode::NOT_FOUND, &error.to_string()),
         }
     }
 

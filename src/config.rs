@@ -24,7 +24,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::read::{Kind, Table};
-use crate::control_plane::{driver, instances, process, readiness};
+use crate::control_plane::instances::Backing;
+use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::listen::{Listen, ListenAddress};
 use crate::data_plane::route::Route;
 use crate::data_plane::{AppConfig, ClientConfig};
@@ -67,8 +68,8 @@ pub struct Config {
 pub struct App {
     /// Its name.
     pub name: AppName,
-    /// What to start.
-    pub process: process::Config,
+    /// What to start, or where it runs already.
+    pub backing: Backing,
     /// How an instance shows that it is ready.
     pub ready: readiness::Config,
     /// How many processes a generation has, and how they are watched.

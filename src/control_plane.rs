@@ -10,6 +10,8 @@ pub mod process;
 
 pub mod readiness;
 
+pub mod endpoint;
+
 pub mod instances;
 
 pub mod backoff;

@@ -104,7 +104,7 @@ fn routes(listen: &Listen, apps: &[config::App]) -> Routes {
 
 fn settings(app: &config::App) -> Settings {
     Settings {
-        process: app.process.clone(),
+        backing: app.backing.clone(),
         readiness: app.ready.clone(),
         instances: app.instances.clone(),
         driver: app.driver.clone(),

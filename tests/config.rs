@@ -5,8 +5,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use hitless::config::{Config, Error, Overrides, ReadyCheck};
+use hitless::config::{App, Config, Error, Overrides, ReadyCheck};
 use hitless::control_plane::driver::{MemoryPolicy, StreamPolicy, judging};
+use hitless::control_plane::instances::Backing;
+use hitless::control_plane::process;
 use hitless::control_plane::readiness::WarmUp;
 use hitless::control_plane::supervisor::Overlap;
 use hitless::data_plane::AppConfig;
@@ -58,6 +60,13 @@ fn command(words: &[&str]) -> Overrides {
     }
 }
 
+fn process(app: &App) -> &process::Config {
+    match &app.backing {
+        Backing::Command(process) => process,
+        Backing::Addresses(addresses) => panic!("{addresses:?} are no command"),
+    }
+}
+
 /// The reference with its commented keys and sections as such.
 fn uncommented() -> String {
     let is_written = |rest: &str| {
@@ -103,12 +112,25 @@ fn the_reference_names_every_key() {
             "{key} does not stand in config/hitless.toml"
         );
     }
-    valid(&uncommented());
+    one_or_the_other(&uncommented());
+}
+
+/// An app has a command or addresses, and the reference names both.
+fn one_or_the_other(reference: &str) -> Config {
+    let (addresses, command): (Vec<_>, Vec<_>) = reference
+        .lines()
+        .partition(|line| line.starts_with("addresses = "));
+    assert_eq!(addresses.len(), 1);
+    valid(&command.join("\n"))
 }
 
 #[test]
 fn the_reference_names_the_defaults_of_what_is_off() {
-    let commented = valid(&uncommented()).apps.remove(0).instances.liveness;
+    let commented = one_or_the_other(&uncommented())
+        .apps
+        .remove(0)
+        .instances
+        .liveness;
     let by_word = "[app.app]\ncommand = [\"./app\"]\nliveness = {}";
     let empty = valid(by_word).apps.remove(0).instances.liveness;
     assert!(commented.is_some());
@@ -139,7 +161,7 @@ fn each_value_arrives() {
         panic!("one app")
     };
     assert_eq!(app.name.as_str(), "web");
-    assert_eq!(app.process.env["MODE"], "x=y");
+    assert_eq!(process(app).env["MODE"], "x=y");
     assert_eq!((&app.ready.http, app.ready.notify), (&None, true));
     assert_eq!(app.ready.status, [204..=204, 301..=301]);
     assert_eq!(app.driver.streams, StreamPolicy::Keep);
@@ -352,7 +374,7 @@ fn flags_beat_the_file() {
     assert!(config.exit_on_failed_start);
     let app = &config.apps[0];
     assert_eq!(app.name.as_str(), "web");
-    assert_eq!(app.process.command, ["flag"]);
+    assert_eq!(process(app).command, ["flag"]);
     assert_eq!(
         (app.ready.http.as_deref(), app.ready.tcp),
         (Some("/flag"), false)
@@ -741,6 +763,104 @@ fn routes_with_wrong_values() {
         3 | route = "/api"
           |         ^^^^^^
           = write [{ host = "api.example.org" }, { path = "/api", strip_prefix = true }]
+    "#]],
+    );
+}
+
+#[test]
+fn addresses_instead_of_a_command() {
+    let config = valid(
+        r#"
+        [app.web]
+        addresses = ["127.0.0.1:3000", "unix:/run/x.sock", "App.internal:3000"]
+        min_ready = 2
+        "#,
+    );
+    let addresses = config.apps[0].backing.addresses().unwrap();
+    let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["127.0.0.1:3000", "unix:/run/x.sock", "app.internal:3000"]
+    );
+}
+
+#[test]
+fn addresses_with_wrong_values() {
+    check_file(
+        r#"listen = ["127.0.0.1:80"]
+[app.web]
+addresses = ["3000", "http://a:1/", "a:1", "a:1", "127.0.0.1:80"]
+command = ["./app"]
+directory = "/srv"
+env = {}
+instances = 2
+min_ready = 9
+[app.web.ready]
+owner = false
+"#,
+        &expect![[r#"
+            hitless.toml:3:14: `app.web.addresses` cannot be "3000"
+              |
+            3 | addresses = ["3000", "http://a:1/", "a:1", "a:1", "127.0.0.1:80"]
+              |              ^^^^^^
+              = write HOST:PORT, such as 127.0.0.1:3000 or app.internal:3000, or unix:/path
+
+            hitless.toml:3:22: `app.web.addresses` cannot be "http://a:1/"
+              |
+            3 | addresses = ["3000", "http://a:1/", "a:1", "a:1", "127.0.0.1:80"]
+              |                      ^^^^^^^^^^^^^
+              = an address has no scheme and no path: write a:1
+
+            hitless.toml:3:44: a:1 stands there twice
+              |
+            3 | addresses = ["3000", "http://a:1/", "a:1", "a:1", "127.0.0.1:80"]
+              |                                            ^^^^^
+
+            hitless.toml:3:51: 127.0.0.1:80 is where hitless itself listens
+              |
+            3 | addresses = ["3000", "http://a:1/", "a:1", "a:1", "127.0.0.1:80"]
+              |                                                   ^^^^^^^^^^^^^^
+              = write where the app listens
+
+            hitless.toml:4:11: `command` is for an app that is started, and `app.web` has addresses
+              |
+            4 | command = ["./app"]
+              |           ^^^^^^^^^
+              = what runs there is started and stopped by somebody else
+
+            hitless.toml:5:13: `directory` is for an app that is started, and `app.web` has addresses
+              |
+            5 | directory = "/srv"
+              |             ^^^^^^
+              = what runs there is started and stopped by somebody else
+
+            hitless.toml:6:7: `env` is for an app that is started, and `app.web` has addresses
+              |
+            6 | env = {}
+              |       ^^
+              = what runs there is started and stopped by somebody else
+
+            hitless.toml:7:13: `instances` is for an app that is started, and `app.web` has addresses
+              |
+            7 | instances = 2
+              |             ^
+              = what runs there is started and stopped by somebody else
+
+            hitless.toml:10:9: `ready.owner` is for an app that is started, and `app.web` has addresses
+               |
+            10 | owner = false
+               |         ^^^^^
+               = what runs there is started and stopped by somebody else
+        "#]],
+    );
+    check_file(
+        "[app.web]\naddresses = []",
+        &expect![[r#"
+        hitless.toml:2:13: `app.web.addresses` cannot be empty
+          |
+        2 | addresses = []
+          |             ^^
+          = leave it out for the default
     "#]],
     );
 }
@@ -1722,11 +1842,11 @@ fn an_app_without_a_command() {
 answer_timeout = "5s"
 "#,
         &expect![[r#"
-            hitless.toml:1:6: `app.web` has no command
+            hitless.toml:1:6: `app.web` has neither a command nor addresses
               |
             1 | [app.web]
               |      ^^^
-              = write below it, for example: command = ["python3", "app.py"]
+              = write below it, for example: command = ["python3", "app.py"], or addresses = ["127.0.0.1:3000"]
         "#]],
     );
 }

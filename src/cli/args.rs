@@ -5,7 +5,9 @@
 mod asking;
 mod values;
 
-pub use self::asking::{ControlArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs};
+pub use self::asking::{
+    Addresses, ControlArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs,
+};
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::args::{ReloadArgs, RollbackArgs};
+use super::args::{Addresses, ReloadArgs, RollbackArgs};
 use super::client;
 use super::follow::{Waiting, follow};
 use crate::control_plane::api::client::Client;
-use crate::control_plane::driver::ReloadOptions;
+use crate::control_plane::driver::{ReloadOptions, Wish};
 
 /// Returns when every verdict is in, or the time to wait is over.
 pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
@@ -15,7 +15,10 @@ pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
         Err(code) => return code,
     };
     let options = ReloadOptions {
-        probation: args.probation,
+        wish: Wish {
+            probation: args.probation,
+            addresses: args.addresses.as_ref().map(|Addresses(list)| list.clone()),
+        },
         through_probation: args.through_probation,
     };
     let waiting = Waiting {

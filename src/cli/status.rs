@@ -65,6 +65,12 @@ fn app(status: &AppStatus) -> Vec<String> {
     if let Some(why) = &status.stale_reason {
         lines.push(format!("  stale: {why}"));
     }
+    if let Some(moved) = &status.moved {
+        let (to, from) = (moved.addresses.join(","), moved.configured.join(","));
+        lines.push(format!(
+            "  moved to {to} by `hitless reload --addresses`, until the configuration names others than {from}"
+        ));
+    }
     lines.extend(status.notes.iter().map(|note| format!("  note: {note}")));
     lines.extend(next(status).map(|next| format!("  Next: {next}")));
     lines.extend(status.generations.iter().map(generation));
@@ -177,12 +183,17 @@ fn headline(status: &AppStatus) -> String {
 
 fn generation(status: &GenerationStatus) -> String {
     let pids: Vec<_> = status.pids.iter().map(ToString::to_string).collect();
+    // Addresses that somebody else serves have none.
+    let pids = match pids.is_empty() {
+        true => String::new(),
+        false => format!("pid {}  ", pids.join(" ")),
+    };
     format!(
-        "  {:>4}  {:<9} {:>8}  pid {}  {}  {} requests, {} streams",
+        "  {:>4}  {:<9} {:>8}  {}{}  {} requests, {} streams",
         status.generation,
         status.state.as_str(),
         age(status.since),
-        pids.join(" "),
+        pids,
         status.addresses.join(" "),
         status.requests,
         status.streams,

@@ -3,7 +3,10 @@
 
 mod addresses;
 mod app;
+mod backing;
 mod routes;
+
+use std::ops::Range;
 
 use toml::Spanned;
 
@@ -32,6 +35,7 @@ pub(super) fn config(
     let exit = overrides.exit_on_failed_start.as_ref();
     let (apps, places) = apps(file.app, overrides, problems, &mut warnings);
     routes::judge(&apps, &places, &listen, problems);
+    backing::judge(&apps, &places, &listen, problems);
     let config = Config {
         listen: listen.into_iter().map(|one| one.value.into()).collect(),
         admin,
@@ -84,6 +88,11 @@ fn plain<T>(list: Option<Spanned<Vec<Spanned<T>>>>) -> Option<Vec<T>> {
             .map(Spanned::into_inner)
             .collect()
     })
+}
+
+/// The places of a list's entries.
+fn spans<T>(list: &Spanned<Vec<Spanned<T>>>) -> Vec<Range<usize>> {
+    list.get_ref().iter().map(Spanned::span).collect()
 }
 
 fn section<T: Default>(table: Option<Spanned<T>>) -> T {
@@ -151,10 +160,8 @@ fn apps(
     }
     let place = |(name, raw): &(Spanned<String>, raw::App)| Places {
         name: name.span(),
-        routes: raw.route.as_ref().map(|list| {
-            let routes = list.get_ref().iter();
-            routes.map(Spanned::span).collect()
-        }),
+        routes: raw.route.as_ref().map(spans),
+        addresses: raw.addresses.as_ref().map(spans),
     };
     let places = raw.iter().map(place).collect();
     let apps = raw

@@ -22,6 +22,7 @@ use super::problem::Problem;
 use super::read::{self, Kind, Node};
 use super::{units, words};
 use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
+use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
 use crate::telemetry::log;
@@ -75,6 +76,10 @@ pub(super) struct Path;
 pub(super) struct SocketPath;
 
 /// An address to listen on.
+#[derive(Debug)]
+pub(super) struct ListenOn;
+
+/// An address to forward to.
 #[derive(Debug)]
 pub(super) struct Address;
 
@@ -320,11 +325,21 @@ impl Kind for SocketPath {
     }
 }
 
-impl Kind for Address {
+impl Kind for ListenOn {
     type Value = ListenAddress;
 
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<ListenAddress> {
         read::text(node, at, problems, ADDRESS, str::parse)
+    }
+}
+
+impl Kind for Address {
+    type Value = Endpoint;
+
+    fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<Endpoint> {
+        let what =
+            r#"an address such as "127.0.0.1:3000", "app.internal:3000" or "unix:/run/app.sock""#;
+        read::text(node, at, problems, what, str::parse)
     }
 }
 

@@ -5,8 +5,8 @@
 use toml::de::DeTable;
 
 use super::kind::{
-    Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Ratio, RouteList,
-    Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
+    Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Ratio,
+    RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
@@ -64,6 +64,7 @@ table! {
     /// `[app.NAME]`
     App {
         command: Command,
+        addresses: OneOrMore<Address>,
         route: RouteList,
         directory: Path,
         env_file: Path,

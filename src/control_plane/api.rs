@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use self::options::Options;
 use self::problem::Problem;
 use super::apps::Apps;
-use super::driver::ReloadOptions;
+use super::driver::{ReloadOptions, Wish};
 use super::progress::Updates;
 use super::status::TriggerSource;
 
@@ -85,38 +85,38 @@ fn is_trusted(stream: &UnixStream) -> bool {
 async fn answer(request: Request<Incoming>, apps: &Apps) -> Answer {
     let path = request.uri().path().to_owned();
     let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
-    let (app, wish) = match segments.as_slice() {
+    let (app, deed) = match segments.as_slice() {
         ["v1", "status"] => return only(request.method(), &Method::GET, || json(&apps.status())),
-        ["v1", wish] => (None, Wish::named(wish)),
-        ["v1", "apps", app, wish] => (Some(*app), Wish::named(wish)),
+        ["v1", deed] => (None, Deed::named(deed)),
+        ["v1", "apps", app, deed] => (Some(*app), Deed::named(deed)),
         _ => (None, None),
     };
-    let Some(wish) = wish else {
+    let Some(deed) = deed else {
         return Problem::not_found(&path).into_answer();
     };
     if request.method() != Method::POST {
         return Problem::method_not_allowed("POST").into_answer();
     }
     let query = request.uri().query().unwrap_or_default();
-    let done = match wish {
-        Wish::Reload => reload(app, query, apps).await,
-        Wish::Rollback => rollback(app, query, apps).await,
-        Wish::Pause => pause(app, query, apps).await,
-        Wish::Resume => resume(app, query, apps).await,
+    let done = match deed {
+        Deed::Reload => reload(app, query, apps).await,
+        Deed::Rollback => rollback(app, query, apps).await,
+        Deed::Pause => pause(app, query, apps).await,
+        Deed::Resume => resume(app, query, apps).await,
     };
     done.unwrap_or_else(Problem::into_answer)
 }
 
 /// What can be asked of one app or of all.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Deed {
     Reload,
     Rollback,
     Pause,
     Resume,
 }
 
-impl Wish {
+impl Deed {
     fn named(word: &str) -> Option<Self> {
         Some(match word {
             "reload" => Self::Reload,
@@ -138,11 +138,19 @@ fn only(method: &Method, allowed: &Method, then: impl FnOnce() -> Answer) -> Ans
 
 async fn reload(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, Problem> {
     let mut options = Options::read(query)?;
+    let addresses = options.addresses("addresses")?;
+    if addresses.is_some() && app.is_none() {
+        let detail = "?addresses is for one app: POST /v1/apps/{app}/reload?addresses=A,B";
+        return Err(Problem::bad_option(detail));
+    }
     let wanted = ReloadOptions {
-        probation: options.duration("probation")?,
+        wish: Wish {
+            probation: options.duration("probation")?,
+            addresses,
+        },
         through_probation: options.flag("through_probation")?,
     };
-    options.end(&["probation", "through_probation"])?;
+    options.end(&["probation", "through_probation", "addresses"])?;
     Ok(lines(
         apps.reload(app, TriggerSource::Command, wanted).await?,
     ))

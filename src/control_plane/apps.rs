@@ -74,6 +74,9 @@ pub enum Error {
         /// What there is.
         known: Vec<String>,
     },
+    /// It was to be moved to other addresses, and has none.
+    #[error("{0} runs a command: only an app with `addresses` can be moved to others")]
+    NoAddresses(AppName),
     /// The configuration has problems, and nothing was changed.
     #[error("the configuration is invalid, nothing was changed:\n{0}")]
     Configuration(String),
@@ -97,7 +100,8 @@ impl Apps {
     ///
     /// # Errors
     ///
-    /// An unknown app; a configuration with problems. Then nothing was asked of anybody.
+    /// An unknown app, or one that has no addresses and was to get others; a configuration with problems. Then nothing was
+    /// asked of anybody.
     pub async fn reload(
         &self,
         app: Option<&str>,
@@ -106,11 +110,20 @@ impl Apps {
     ) -> Result<Updates, Error> {
         let chosen = self.chosen(app)?;
         let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
+        if options.wish.addresses.is_some() {
+            let commands = settings
+                .iter()
+                .filter(|(_, own)| own.backing.addresses().is_none());
+            let mut commands = commands.map(|(name, _)| name);
+            if let Some(name) = commands.find(|name| chosen.iter().any(|one| one.name() == *name)) {
+                return Err(Error::NoAddresses(name.clone()));
+            }
+        }
         let (sender, updates) = mpsc::unbounded_channel();
         for handle in chosen {
             let own = settings.iter().position(|(name, _)| name == handle.name());
             let own = own.map(|index| settings.swap_remove(index).1);
-            let updates = handle.reload(source, own, options).await;
+            let updates = handle.reload(source, own, options.clone()).await;
             tokio::spawn(pass_on(updates, sender.clone()));
         }
         Ok(updates)

@@ -9,6 +9,7 @@ mod failover;
 mod generations;
 mod handle;
 pub mod judging;
+mod moving;
 mod perform;
 mod probation;
 mod report;
@@ -19,7 +20,7 @@ mod triggers;
 
 pub use self::clock::STOP_RESERVE;
 pub use self::config::{Config, MemoryPolicy, StreamPolicy};
-pub use self::handle::{Handle, ReloadOptions};
+pub use self::handle::{Handle, ReloadOptions, Wish};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,8 +36,8 @@ use self::judging::Share;
 use self::probation::Probation;
 use self::starting::{Delayed, Preparation};
 use self::triggers::{Conclusion, Triggers};
-use crate::control_plane::instances::{self, Told};
-use crate::control_plane::process::{self, Processes};
+use crate::control_plane::instances::{self, Backing, Told};
+use crate::control_plane::process::Processes;
 use crate::control_plane::readiness;
 use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
@@ -52,7 +53,7 @@ const INBOX_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// What to start.
-    pub process: process::Config,
+    pub backing: Backing,
     /// When it is ready.
     pub readiness: readiness::Config,
     /// How many processes a generation has, and how they are watched.
@@ -189,7 +190,7 @@ impl Driver {
 
     /// Starts the app and drives it until it was shut down and its last process is gone.
     pub async fn run(mut self) {
-        self.reload(TriggerSource::Start, None, triggers::nobody());
+        self.reload(TriggerSource::Start, Wish::default(), triggers::nobody());
         while !(self.exited && self.triggers.all_concluded()) {
             let input = self.next().await;
             self.take(input);

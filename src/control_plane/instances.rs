@@ -1,11 +1,16 @@
-//! The processes of one generation, so that the core sees one thing: spawned together, ready together, repaired while
-//! routed, ended together.
+//! The processes of one generation, or the addresses that it is, so that the core sees one thing: spawned together, ready
+//! together, repaired while routed, ended together.
 
 pub mod machine;
 
+mod addressed;
+mod backing;
+mod beginning;
 mod monitor;
 mod place;
 mod shell;
+
+pub use self::backing::{Addressed, Backing, Record};
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -14,7 +19,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::control_plane::process::{self, Exit, Output, Processes, Recipe};
+use crate::control_plane::endpoint::Endpoint;
+use crate::control_plane::process::{Output, Processes};
 use crate::control_plane::readiness::{self, Probe};
 use crate::control_plane::starts::Starts;
 use crate::generation::{AppName, GenerationId, Reason};
@@ -23,11 +29,12 @@ use crate::live::{self, Backend};
 /// How many processes a generation has, and how they are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How many; at least 1.
+    /// How many processes; at least 1. Of addresses there are as many as are named.
     pub count: u32,
     /// How many of them must be ready before clients are sent there; 0: all.
     pub min_ready: u32,
-    /// How each of a live generation is asked whether it is still well; none: it is not asked.
+    /// How each of a live generation is asked whether it is still well; none: a process is not asked, and an address what
+    /// readiness asks, every second.
     pub liveness: Option<Liveness>,
 }
 
@@ -55,6 +62,20 @@ impl Liveness {
     pub const TIMEOUT: Duration = Duration::from_secs(5);
     /// How many failures in a row make it unwell, unless it is said.
     pub const FAILURES: u32 = 3;
+    /// The time between two checks of an address, unless it is said: nothing else tells that it is gone.
+    pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Asks what readiness asks.
+    pub fn of(readiness: &readiness::Config) -> Self {
+        Self {
+            http: readiness.http.clone(),
+            host: readiness.host.clone(),
+            status: readiness.status.clone(),
+            interval: Self::ADDRESS_INTERVAL,
+            timeout: readiness.timeout,
+            failures: Self::FAILURES,
+        }
+    }
 }
 
 impl Default for Config {
@@ -74,10 +95,12 @@ pub struct Plan {
     pub app: AppName,
     /// The number of the generation.
     pub generation: GenerationId,
-    /// The record of the version to start again; none: it is made now, from `process`.
-    pub record: Option<Arc<Recipe>>,
+    /// The record of the version to start again; none: it is made now, from `backing`.
+    pub record: Option<Record>,
     /// What to start.
-    pub process: process::Config,
+    pub backing: Backing,
+    /// The addresses that the configuration names, where those of `backing` were asked for instead.
+    pub instead_of: Option<Arc<[Endpoint]>>,
     /// When an instance is ready.
     pub readiness: readiness::Config,
     /// How many there are, and how they are watched.
@@ -107,7 +130,7 @@ pub struct Told {
 #[derive(Debug)]
 pub enum Report {
     /// All its processes run what this record says.
-    Spawned(Arc<Recipe>),
+    Spawned(Record),
     /// One could not be started, and nothing is left.
     SpawnFailed(Reason),
     /// A check of readiness had an answer. Left out when the receiver is behind.
@@ -128,12 +151,12 @@ pub enum Report {
     WentBad(Reason),
     /// On probation: an instance's readiness check failed three times in a row.
     Unready(Reason),
-    /// One process is gone, and the generation goes on.
-    InstanceExited {
+    /// One process is gone, or one address does not answer, and the generation goes on.
+    InstanceLost {
         /// The instance, from 1.
         instance: u32,
-        /// How it ended.
-        exit: Exit,
+        /// How it ended, in a few words.
+        why: String,
     },
     /// An instance is started again from files that have changed since its generation was started.
     FilesChanged {
@@ -154,13 +177,13 @@ pub enum Report {
     },
 }
 
-/// One process that runs.
+/// One process that runs, or one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its number, from 1.
     pub number: u32,
-    /// Its process.
-    pub pid: u32,
+    /// Its process; none of an address.
+    pub pid: Option<u32>,
     /// Where it listens.
     pub address: String,
     /// Whether it gets requests.
@@ -192,6 +215,8 @@ struct Shown {
     probe: Option<Probe>,
     /// How many have exited since it was last routed.
     exits: u32,
+    /// How many there are to be.
+    count: u32,
 }
 
 impl Instances {
@@ -252,6 +277,11 @@ impl Instances {
     /// How many have exited since it was last routed.
     pub fn exits(&self) -> u32 {
         self.shown().exits
+    }
+
+    /// How many there are to be.
+    pub fn count(&self) -> u32 {
+        self.shown().count
     }
 
     fn order(&self, order: Order) {

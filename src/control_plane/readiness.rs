@@ -296,6 +296,35 @@ impl Elsewhere {
     }
 }
 
+/// Asks an address, which belongs to nothing that was started here, until as many checks in a row have passed as are
+/// asked for.
+///
+/// # Cancel safety
+///
+/// Cancel safe; what was shown so far counts no more.
+pub async fn until_answers(config: &Config, address: &Address, mut progress: impl FnMut(Probe)) {
+    let mut interval = config.interval;
+    let mut passed = 0;
+    loop {
+        match probe::ask(config, address).await {
+            Ok(probe) => {
+                passed += 1;
+                progress(probe);
+                progress(Probe::Passed(passed));
+                if passed >= config.successes {
+                    return;
+                }
+            }
+            Err(probe) => {
+                progress(probe);
+                passed = 0;
+                sleep(interval).await;
+                interval = backed_off(interval);
+            }
+        }
+    }
+}
+
 /// Looks into `/proc` on a thread that may block.
 async fn with_kin<T: Send + 'static>(
     instance: &Instance,

@@ -33,6 +33,9 @@ pub struct AppStatus {
     pub failovers: u64,
     /// The last time that happened.
     pub last_failover: Option<FailoverStatus>,
+    /// Somebody moved it to other addresses than the configuration names.
+    #[serde(default)]
+    pub moved: Option<MovedStatus>,
     /// What else whoever looks should know, such as a start from changed files.
     pub notes: Vec<String>,
     /// The generation that gets new requests.
@@ -118,6 +121,15 @@ pub struct FailoverStatus {
     /// When it was.
     #[serde(with = "seconds")]
     pub at: SystemTime,
+}
+
+/// An app that was moved to other addresses than the configuration names: by `hitless reload --addresses`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedStatus {
+    /// Where it was moved to.
+    pub addresses: Vec<String>,
+    /// What the configuration names. When it names anything else, that counts again.
+    pub configured: Vec<String>,
 }
 
 /// One generation.
@@ -291,6 +303,7 @@ impl AppStatus {
             probation: None,
             failovers: 0,
             last_failover: None,
+            moved: None,
             notes: Vec::new(),
             live: None,
             generations: Vec::new(),

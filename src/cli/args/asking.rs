@@ -1,12 +1,14 @@
 //! The commands that ask a running hitless, and their options.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{duration, positive};
+use super::values::{addresses, duration, positive};
 use crate::config::words;
+use crate::control_plane::endpoint::Endpoint;
 
 pub(super) const RELOAD_EXAMPLES: &str = "\
 Examples:
@@ -20,6 +22,10 @@ Examples:
   hitless reload --probation 0   no way back: for a version whose migration the
                                  old one cannot live with
 
+  hitless reload web --addresses 127.0.0.1:3001,127.0.0.1:3002
+                                 moves an app with `addresses` to others
+
+Without APP: 0 only when every app went live.
 Exit status: 0 live, 1 not live and what served before still serves (with
 --through-probation: or taken back), 2 usage, 3 no hitless is running.";
 
@@ -80,6 +86,10 @@ pub struct ReloadArgs {
     #[arg(long, value_name = "D", value_parser = duration)]
     pub probation: Option<Duration>,
 
+    /// Move the app, which must be one with `addresses`, to these; they last until the file names others than it does now.
+    #[arg(long, value_name = "A,B", value_parser = addresses, requires = "app")]
+    pub addresses: Option<Addresses>,
+
     /// Print what happens as JSON, a value a line.
     #[arg(long)]
     pub json: bool,
@@ -88,6 +98,10 @@ pub struct ReloadArgs {
     #[command(flatten)]
     pub control: ControlArgs,
 }
+
+/// A list of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses(pub Arc<[Endpoint]>);
 
 /// `hitless rollback`
 #[derive(Args, Clone, Debug)]

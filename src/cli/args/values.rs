@@ -5,12 +5,18 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Admin;
+use super::asking::Addresses;
 use crate::config::units;
+use crate::control_plane::endpoint::{Endpoint, EndpointError};
 use crate::data_plane::listen::AddressError;
 use crate::telemetry::log;
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn addresses(text: &str) -> Result<Addresses, EndpointError> {
+    Endpoint::list(text).map(|list| Addresses(list.into()))
 }
 
 pub(super) fn admin(text: &str) -> Result<Admin, AddressError> {

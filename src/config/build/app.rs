@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{known, or, pick, plain, section};
+use super::{backing, known, or, pick, plain, section};
 use crate::config::problem::Problem;
 use crate::config::units::show_duration;
 use crate::config::{App, Overrides, ReadyCheck, raw};
 use crate::control_plane::driver::judging;
 use crate::control_plane::instances::Liveness;
 use crate::control_plane::supervisor::Overlap;
-use crate::control_plane::{driver, instances, process, readiness};
+use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::AppConfig;
 use crate::data_plane::route::Route;
 use crate::generation::AppName;
@@ -24,9 +24,11 @@ pub(super) fn app(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> App {
+    let backing = backing::backing(name, &mut raw, overrides, problems);
     let ready = ready(section(raw.ready.take()), overrides);
     let at = format!("app.{}", name.get_ref());
-    let instances = instances(&mut raw, &ready, &at, overrides, problems);
+    let named = backing.addresses().map(|list| list.len());
+    let instances = instances(&mut raw, &ready, named, &at, overrides, problems);
     let drain = section(raw.drain.take());
     let drain_span = drain.timeout.as_ref().map(Spanned::span);
     let mut failover = section(raw.failover.take());
@@ -35,7 +37,6 @@ pub(super) fn app(
     driver.overlap = or(raw.overlap.take(), driver.overlap);
     driver.overlap_memory = or(raw.overlap_memory.take(), driver.overlap_memory);
     probation(&mut failover, &mut driver, &at, overrides, problems);
-    let process = process(name, &mut raw, overrides, problems);
     let routes = match raw.route.take() {
         Some(list) => plain(Some(list)).unwrap_or_default(),
         None => vec![Route::default()],
@@ -58,7 +59,7 @@ pub(super) fn app(
     }
     App {
         name: AppName::new(name.get_ref()),
-        process,
+        backing,
         ready,
         instances,
         driver,
@@ -100,35 +101,6 @@ fn raised(span: Option<Range<usize>>, driver: &driver::Config, traffic: &AppConf
     .help("it is never less than the app's `answer_timeout`: lower that as well")
 }
 
-fn process(
-    name: &Spanned<String>,
-    raw: &mut raw::App,
-    overrides: &Overrides,
-    problems: &mut Vec<Problem>,
-) -> process::Config {
-    let env_file = overrides.env_file.clone();
-    let mut command = overrides.command.clone();
-    if command.is_empty() {
-        if raw.command.is_none() {
-            problems.push(
-                Problem::new(
-                    Some(name.span()),
-                    format!("`app.{}` has no command", name.get_ref()),
-                )
-                .help(r#"write below it, for example: command = ["python3", "app.py"]"#),
-            );
-        }
-        command = section(raw.command.take());
-    }
-    process::Config {
-        command,
-        directory: raw.directory.take().map(Spanned::into_inner),
-        env_file: env_file.or_else(|| raw.env_file.take().map(Spanned::into_inner)),
-        env: section(raw.env.take()),
-        reserve_port: or(raw.reserve_port.take(), true),
-    }
-}
-
 /// Without `http`, `tcp` or `notify` the path `/` is asked for; with one of them only that.
 fn ready(raw: raw::Ready, overrides: &Overrides) -> readiness::Config {
     let default = readiness::Config::default();
@@ -166,6 +138,7 @@ fn ready(raw: raw::Ready, overrides: &Overrides) -> readiness::Config {
 fn instances(
     raw: &mut raw::App,
     ready: &readiness::Config,
+    named: Option<usize>,
     at: &str,
     overrides: &Overrides,
     problems: &mut Vec<Problem>,
@@ -179,14 +152,13 @@ fn instances(
     let min_ready = raw.min_ready.take();
     let span = min_ready.as_ref().map(Spanned::span);
     let min_ready = or(min_ready, default.min_ready);
-    if min_ready > count && known(problems, &[&format!("{at}.instances")]) {
-        problems.push(
-            Problem::new(
-                span,
-                format!("`min_ready` ({min_ready}) is more than `instances` ({count})"),
-            )
-            .help("0 means all of them"),
-        );
+    let (most, of) = match named {
+        Some(named) => (u32::try_from(named).unwrap_or(u32::MAX), "addresses"),
+        None => (count, "instances"),
+    };
+    if min_ready > most && known(problems, &[&format!("{at}.{of}")]) {
+        let message = format!("`min_ready` ({min_ready}) is more than `{of}` ({most})");
+        problems.push(Problem::new(span, message).help("0 means all of them"));
     }
     instances::Config {
         count,

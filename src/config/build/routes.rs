@@ -17,6 +17,8 @@ pub(super) struct Places {
     pub(super) name: Range<usize>,
     /// Its routes, in their order; none where they are the default.
     pub(super) routes: Option<Vec<Range<usize>>>,
+    /// Its addresses, in their order; none where it has a command.
+    pub(super) addresses: Option<Vec<Range<usize>>>,
 }
 
 /// Finds a problem in each app that no listener leads to, in each name of an app that is not there, and in each route

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Address, Name};
+use super::{ListenOn, Name};
 use crate::config::problem::Problem;
 use crate::config::read::{self, Kind, List, Node};
 use crate::config::words;
@@ -38,7 +38,7 @@ impl Kind for Listener {
 
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<Entry> {
         let DeValue::Table(table) = node.get_ref() else {
-            let address = Address::read(node, at, problems)?;
+            let address = ListenOn::read(node, at, problems)?;
             return Some(Entry {
                 address,
                 access: Access::default(),
@@ -52,7 +52,7 @@ impl Kind for Listener {
             problems.push(problem.help(ENTRY));
             return None;
         }
-        let address = read::key::<Address>(table, "address", at, problems);
+        let address = read::key::<ListenOn>(table, "address", at, problems);
         let mode = read::key::<Mode>(table, "mode", at, problems);
         let owner = read::key::<Account>(table, "owner", at, problems);
         let group = read::key::<Account>(table, "group", at, problems);

@@ -77,8 +77,12 @@ impl Client {
     /// See [`Error`].
     pub async fn reload(&self, app: Option<&str>, options: ReloadOptions) -> Result<Lines, Error> {
         let mut query = Vec::new();
-        if let Some(probation) = options.probation {
+        if let Some(probation) = options.wish.probation {
             query.push(format!("probation={}", units::show_duration(probation)));
+        }
+        if let Some(addresses) = &options.wish.addresses {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            query.push(format!("addresses={}", encoded(&addresses.join(","))));
         }
         if options.through_probation {
             query.push("through_probation".to_owned());
@@ -203,6 +207,16 @@ fn path(app: Option<&str>, wish: &str, query: &[String]) -> String {
         [] => path,
         _ => format!("{path}?{}", query.join("&")),
     }
+}
+
+/// For a query: all but what needs no encoding there.
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:/,[]".contains(byte);
+    let bytes = text.bytes().map(|byte| match plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    bytes.collect()
 }
 
 async fn read_status(answer: Response<Incoming>) -> Result<Status, Error> {

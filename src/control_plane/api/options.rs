@@ -1,9 +1,11 @@
 //! The options of a request: query parameters by the names of the command line's flags, `_` for `-`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::Problem;
+use crate::control_plane::endpoint::Endpoint;
 use crate::units;
 
 /// What a query says, each to be taken once.
@@ -33,6 +35,17 @@ impl Options {
             .map_err(|error| Problem::bad_option(&format!("?{name} cannot be {value:?}: {error}")))
     }
 
+    /// Addresses with commas between them, percent-encoded or not.
+    pub(super) fn addresses(&mut self, name: &str) -> Result<Option<Arc<[Endpoint]>>, Problem> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let bad = |why: &str| Problem::bad_option(&format!("?{name} cannot be {value:?}: {why}"));
+        let decoded = decoded(&value).ok_or_else(|| bad("it is badly encoded"))?;
+        let list = Endpoint::list(&decoded).map_err(|error| bad(&error.to_string()))?;
+        Ok(Some(list.into()))
+    }
+
     /// Given without a value, or with `true` or `false`.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
         match self.0.remove(name).as_deref() {
@@ -59,6 +72,24 @@ impl Options {
     }
 }
 
+/// The text behind `%2C` and the like: what a client encodes that does not know what it need not.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, others @ ..] = rest {
+        rest = others;
+        if *first == b'%' {
+            let (digits, others) = rest.split_at_checked(2)?;
+            rest = others;
+            let digits = std::str::from_utf8(digits).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +107,19 @@ mod tests {
         assert_eq!(options.duration("probation").unwrap(), Some(wanted));
         assert!(options.flag("through_probation").unwrap());
         options.end(&["probation", "through_probation"]).unwrap();
+    }
+
+    #[test]
+    fn addresses_may_be_encoded() {
+        let mut options = Options::read("addresses=127.0.0.1%3a3000%2Cunix:/run/a%20b").unwrap();
+        let list = options.addresses("addresses").unwrap().unwrap();
+        let shown: Vec<_> = list.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:3000", "unix:/run/a b"]);
+        let read = |query| Options::read(query).unwrap().addresses("addresses");
+        refused(read("addresses=3000"), "HOST:PORT");
+        refused(read("addresses=%zz"), "badly encoded");
+        refused(read("addresses=a:1,a:1"), "twice");
+        assert_eq!(read("").unwrap(), None);
     }
 
     #[test]

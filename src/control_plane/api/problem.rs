@@ -78,6 +78,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::UnknownApp { .. } => Self::unknown_app(&error.to_string()),
+            Error::NoAddresses(_) => Self::bad_option(&error.to_string()),
             Error::Configuration(_) => Self::configuration(&error.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::clock::Deadline;
-use super::handle::Asked;
+use super::handle::{Asked, Wish};
 use super::{Driver, Input, Settings, Shutdown};
 use crate::control_plane::progress::Watchers;
 use crate::control_plane::status::TriggerSource;
@@ -18,13 +18,13 @@ impl Driver {
             Asked::Reload {
                 source,
                 settings,
-                probation,
+                wish,
                 watchers,
             } => {
                 if let Some(settings) = settings {
                     self.apply(*settings);
                 }
-                self.reload(source, probation, watchers);
+                self.reload(source, wish, watchers);
             }
             Asked::Rollback { watchers } => self.rollback(watchers),
             Asked::Pause { lasting } => self.pause(lasting),
@@ -40,30 +40,23 @@ impl Driver {
     }
 
     /// Triggers found waiting in one turn of the loop become one: each asker gets its verdict, and the newest says how.
-    pub(super) fn reload(
-        &mut self,
-        source: TriggerSource,
-        mut probation: Option<Duration>,
-        mut watchers: Watchers,
-    ) {
+    pub(super) fn reload(&mut self, source: TriggerSource, mut wish: Wish, mut watchers: Watchers) {
         while let Some(asked) = self.next_reload() {
             if let Asked::Reload {
                 settings,
-                probation: newest,
+                wish: newest,
                 watchers: others,
                 ..
             } = asked
             {
                 watchers.join(others);
-                probation = newest;
+                wish = newest;
                 if let Some(settings) = settings {
                     self.apply(*settings);
                 }
             }
         }
-        let id = self
-            .triggers
-            .accept(&self.name, source, probation, watchers);
+        let id = self.triggers.accept(&self.name, source, wish, watchers);
         info!(app = %self.name, trigger = %id, source = source.as_str(), "reload asked for");
         self.happened(Event::Triggered(id));
     }
@@ -98,9 +91,12 @@ impl Driver {
     }
 
     fn rollback(&mut self, watchers: Watchers) {
-        let id = self
-            .triggers
-            .accept(&self.name, TriggerSource::Rollback, None, watchers);
+        let id = self.triggers.accept(
+            &self.name,
+            TriggerSource::Rollback,
+            Wish::default(),
+            watchers,
+        );
         let to = self.core.rollback_target().map(|version| version.0);
         self.triggers.going_back(&self.name, id, to);
         let to = to.map(crate::generation::GenerationId::get);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::judging::History;
 use crate::control_plane::instances::{self, Instances};
-use crate::control_plane::process::{Output, Recipe};
+use crate::control_plane::process::Output;
 use crate::control_plane::readiness::{self, Probe};
 use crate::control_plane::status::{GenerationState, GenerationStatus};
 use crate::control_plane::supervisor::{Standing, State, Supervisor, Version};
@@ -25,7 +25,7 @@ pub(super) struct Generations {
 /// All that is needed to start a version again as it was started first.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    pub(super) recipe: Arc<Recipe>,
+    pub(super) made: instances::Record,
     pub(super) readiness: readiness::Config,
     pub(super) instances: instances::Config,
 }
@@ -89,12 +89,12 @@ impl Generations {
         }
     }
 
-    /// Its processes run what this recipe says.
-    pub(super) fn spawned(&mut self, id: GenerationId, recipe: Arc<Recipe>) {
+    /// It is made of what this record says.
+    pub(super) fn spawned(&mut self, id: GenerationId, made: instances::Record) {
         let running = self.running.get(&id);
         if let Some((readiness, instances)) = running.and_then(|running| running.terms.clone()) {
             self.records.entry(Version(id)).or_insert(Record {
-                recipe,
+                made,
                 readiness,
                 instances,
             });
@@ -227,7 +227,7 @@ impl Generations {
     /// The processes that run of all generations that are not on their way out.
     pub(super) fn pids(&self, id: GenerationId) -> Vec<u32> {
         let members = self.instances(id).map(Instances::list).unwrap_or_default();
-        members.iter().map(|member| member.pid).collect()
+        members.iter().filter_map(|member| member.pid).collect()
     }
 
     pub(super) fn is_retired(&self, id: GenerationId) -> bool {
@@ -299,7 +299,7 @@ impl Running {
             version: core.version_of(generation).map(|version| version.0),
             state: word(state),
             since: self.since,
-            pids: members.iter().map(|member| member.pid).collect(),
+            pids: members.iter().filter_map(|member| member.pid).collect(),
             addresses: members
                 .iter()
                 .map(|member| member.address.clone())

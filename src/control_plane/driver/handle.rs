@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Input, Settings};
+use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::progress::{Updates, Watchers};
 use crate::control_plane::status::{AppStatus, TriggerSource};
 use crate::generation::AppName;
@@ -20,14 +21,23 @@ pub struct Handle {
 }
 
 /// What one reload is asked with beside who asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadOptions {
-    /// How long the new generation can be sent back, instead of what the configuration says. Zero: never.
-    pub probation: Option<Duration>,
+    /// How the new generation is to differ from what the configuration says.
+    pub wish: Wish,
     /// Whether the updates go on to the end of probation: the last one is then [`Progress::Settled`].
     ///
     /// [`Progress::Settled`]: crate::control_plane::progress::Progress::Settled
     pub through_probation: bool,
+}
+
+/// How one generation is to differ from what the configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// How long it can be sent back. Zero: never.
+    pub probation: Option<Duration>,
+    /// Its addresses, of an app that has such; they last until the configuration names others than it does now.
+    pub addresses: Option<Arc<[Endpoint]>>,
 }
 
 /// What somebody or something outside asks.
@@ -37,7 +47,7 @@ pub(crate) enum Asked {
     Reload {
         source: TriggerSource,
         settings: Option<Box<Settings>>,
-        probation: Option<Duration>,
+        wish: Wish,
         watchers: Watchers,
     },
     /// The newest reload is to be undone.
@@ -86,7 +96,7 @@ impl Handle {
         self.ask(Asked::Reload {
             source,
             settings,
-            probation: options.probation,
+            wish: options.wish,
             watchers: Watchers::one(sender, options.through_probation),
         })
         .await;

@@ -22,6 +22,7 @@ impl Driver {
             probation: self.probation_status(),
             failovers: self.failovers,
             last_failover: self.last_failover.clone(),
+            moved: self.moved_status(),
             notes: self.notes.values().flatten().cloned().collect(),
             live: self.core.live(),
             generations: self.generations.status(&self.core),

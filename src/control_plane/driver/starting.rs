@@ -62,7 +62,7 @@ impl Driver {
                 shortage: shortage(&rival),
                 changed: record
                     .as_ref()
-                    .is_some_and(|record| record.recipe.directory_changed()),
+                    .is_some_and(|record| record.made.directory_changed()),
                 record,
             };
             // The driver waits for every start that is under way.
@@ -159,8 +159,8 @@ impl Driver {
             return self.happened(Event::SpawnFailed(id, reason));
         }
         // A version is started again as it was started first: a newer configuration belongs to a newer version.
-        let (recipe, readiness, config) = match record {
-            Some(record) => (Some(record.recipe), record.readiness, record.instances),
+        let (made, readiness, config) = match record {
+            Some(record) => (Some(record.made), record.readiness, record.instances),
             None => {
                 let settings = &self.settings;
                 let (readiness, instances) = (&settings.readiness, &settings.instances);
@@ -168,11 +168,13 @@ impl Driver {
             }
         };
         let terms = (readiness.clone(), config.clone());
+        let (backing, instead_of) = self.backing();
         let plan = Plan {
             app: self.name.clone(),
             generation: id,
-            record: recipe,
-            process: self.settings.process.clone(),
+            record: made,
+            backing,
+            instead_of,
             readiness,
             config,
             processes: Arc::clone(&self.world.processes),

@@ -6,8 +6,7 @@ use tracing::{info, warn};
 
 use super::Driver;
 use crate::control_plane::backoff::GOOD_SERVICE;
-use crate::control_plane::instances::{Instances, Report, Told};
-use crate::control_plane::process::{Exit, Recipe};
+use crate::control_plane::instances::{Instances, Record, Report, Told};
 use crate::control_plane::readiness::Probe;
 use crate::control_plane::supervisor::Event;
 use crate::generation::{GenerationId, Reason, ReasonKind};
@@ -20,7 +19,7 @@ impl Driver {
     pub(super) fn told(&mut self, told: Told) {
         let id = told.generation;
         match told.report {
-            Report::Spawned(recipe) => self.spawned(id, recipe),
+            Report::Spawned(record) => self.spawned(id, record),
             Report::SpawnFailed(reason) => self.happened(Event::SpawnFailed(id, reason)),
             Report::Probed { instance, probe } => self.probed(id, instance, &probe),
             Report::Checked { passed } => self.world.metrics.probed(passed),
@@ -28,7 +27,7 @@ impl Driver {
             Report::WentBad(reason) | Report::Unready(reason) => {
                 self.happened(Event::WentBad(id, reason));
             }
-            Report::InstanceExited { instance, exit } => self.lost_one(id, instance, exit),
+            Report::InstanceLost { instance, why } => self.lost_one(id, instance, &why),
             Report::FilesChanged { instance } => {
                 self.note_changed_files(id, &format!("instance {instance} of generation {id}"));
             }
@@ -48,12 +47,17 @@ impl Driver {
         }
     }
 
-    fn spawned(&mut self, id: GenerationId, recipe: Arc<Recipe>) {
+    fn spawned(&mut self, id: GenerationId, record: Record) {
         let members = self.generations.instances(id).map(Instances::list);
         for member in members.unwrap_or_default() {
-            info!(app = %self.name, generation = %id, instance = member.number, pid = member.pid, address = %member.address, "started");
+            let what = if member.pid.is_some() {
+                "started"
+            } else {
+                "forwarding to it when it is ready"
+            };
+            info!(app = %self.name, generation = %id, instance = member.number, pid = member.pid, address = %member.address, "{what}");
         }
-        self.generations.spawned(id, recipe);
+        self.generations.spawned(id, record);
         self.happened(Event::Spawned(id));
     }
 
@@ -90,18 +94,23 @@ impl Driver {
     }
 
     /// One of several is gone, and the generation goes on.
-    fn lost_one(&mut self, id: GenerationId, instance: u32, exit: Exit) {
+    fn lost_one(&mut self, id: GenerationId, instance: u32, why: &str) {
         let live = self.core.live() == Some(id);
         if !live {
-            info!(app = %self.name, generation = %id, instance, %exit, "instance ended");
+            info!(app = %self.name, generation = %id, instance, why, "instance ended");
             return;
         }
-        warn!(app = %self.name, generation = %id, instance, %exit, "instance ended; it is started again");
-        self.world.metrics.restarted();
-        let exits = self.generations.instances(id).map_or(0, Instances::exits);
-        let bound = self.settings.instances.count.min(EXITS_MAX);
+        if self.settings.backing.addresses().is_some() {
+            warn!(app = %self.name, generation = %id, instance, why, "instance is out of balance until it answers again");
+        } else {
+            warn!(app = %self.name, generation = %id, instance, why, "instance ended; it is started again");
+            self.world.metrics.restarted();
+        }
+        let instances = self.generations.instances(id);
+        let exits = instances.map_or(0, Instances::exits);
+        let bound = instances.map_or(EXITS_MAX, Instances::count).min(EXITS_MAX);
         if exits >= bound {
-            let reason = format!("{exits} instances ended, the last one: {exit}");
+            let reason = format!("{exits} instances ended, the last one: {why}");
             let reason = Reason::new(ReasonKind::Exited, reason);
             // Only probation makes anything of it.
             self.happened(Event::WentBad(id, reason));

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::handle::Wish;
 use super::{Driver, Input};
+use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::process::Output;
 use crate::control_plane::progress::{Progress, SettledWord, Watchers};
 use crate::control_plane::status::{FirstStart, TriggerSource, TriggerStatus, VerdictWord};
@@ -42,8 +44,8 @@ struct Trigger {
     asked: Instant,
     watchers: Watchers,
     generation: Option<GenerationId>,
-    /// How long its generation is to be on probation, if not as long as all.
-    probation: Option<Duration>,
+    /// How its generation is to differ from what the configuration says.
+    wish: Wish,
     /// What it was started from is not what was recorded.
     changed: bool,
     /// What was on its way when it came was given up for it.
@@ -75,7 +77,7 @@ impl Triggers {
         &mut self,
         app: &AppName,
         source: TriggerSource,
-        probation: Option<Duration>,
+        wish: Wish,
         mut watchers: Watchers,
     ) -> TriggerId {
         let id = self.last.map_or(TriggerId::FIRST, TriggerId::next);
@@ -92,7 +94,7 @@ impl Triggers {
                 asked: Instant::now(),
                 watchers,
                 generation: None,
-                probation,
+                wish,
                 changed: false,
                 abandons: false,
             },
@@ -113,7 +115,12 @@ impl Triggers {
 
     /// How long the generation that it starts is to be on probation, if not as long as all.
     pub(super) fn probation(&self, id: TriggerId) -> Option<Duration> {
-        self.waiting.get(&id)?.probation
+        self.waiting.get(&id)?.wish.probation
+    }
+
+    /// The addresses that the generation which it starts is to have, if not those of the configuration.
+    pub(super) fn addresses(&self, id: TriggerId) -> Option<&Arc<[Endpoint]>> {
+        self.waiting.get(&id)?.wish.addresses.as_ref()
     }
 
     /// The generation that a trigger starts is made from files that have changed since its version was recorded.

@@ -56,6 +56,25 @@ pub(super) async fn unready(
 ///
 /// Cancel safe.
 pub(super) async fn unwell(liveness: Liveness, address: Address, checked: impl Fn(bool)) -> Reason {
+    until_failed(liveness, address, false, checked).await
+}
+
+/// The same for an address that somebody else serves: where nobody listens any more, nothing else is waited for.
+///
+/// # Cancel safety
+///
+/// Cancel safe.
+pub(super) async fn lost(liveness: Liveness, address: Address, checked: impl Fn(bool)) -> Reason {
+    let reason = until_failed(liveness, address.clone(), true, checked).await;
+    Reason::new(reason.kind, format!("{address}: {}", reason.message))
+}
+
+async fn until_failed(
+    liveness: Liveness,
+    address: Address,
+    refused_is_enough: bool,
+    checked: impl Fn(bool),
+) -> Reason {
     let config = readiness::Config {
         http: liveness.http,
         host: liveness.host,
@@ -72,7 +91,8 @@ pub(super) async fn unwell(liveness: Liveness, address: Address, checked: impl F
             Ok(()) => failures = 0,
             Err(probe) => {
                 failures += 1;
-                if failures >= liveness.failures {
+                let gone = refused_is_enough && probe == Probe::Refused;
+                if gone || failures >= liveness.failures {
                     return failed("liveness", failures, &probe);
                 }
             }

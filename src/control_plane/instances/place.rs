@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{Liveness, monitor};
+use super::addressed::{self, Manner, Tidings};
+use super::{Liveness, Record, monitor};
 use crate::control_plane::backoff::Backoff;
-use crate::control_plane::process::{Exit, Instance, Processes, Recipe};
+use crate::control_plane::endpoint::Endpoint;
+use crate::control_plane::process::{Exit, Instance, Processes};
 use crate::control_plane::readiness::{self, Probe};
 use crate::generation::{Address, AppName, GenerationId, Reason, ReasonKind};
 
@@ -19,10 +21,10 @@ pub(super) struct Place {
     /// Counts its processes, so that news of an earlier one are known to be old.
     pub(super) serial: u64,
     pub(super) process: Option<Arc<Instance>>,
-    /// Where it serves.
-    pub(super) address: Option<Address>,
+    /// Where it serves: a process at one address, an endpoint at each that answers.
+    pub(super) addresses: Vec<Address>,
     /// How its last process ended.
-    pub(super) exit: Option<Exit>,
+    pub(super) why: Option<String>,
     pub(super) backoff: Backoff,
     /// The strongest signal that its process was sent.
     pub(super) told: Option<Told>,
@@ -57,8 +59,15 @@ pub(super) enum Happened {
     FilesChanged,
     Spawned(Arc<Instance>),
     NotSpawned(Reason),
+    /// It is somebody else's, and there without being started.
+    Found,
     Probed(Probe),
-    Passed(Address),
+    /// It serves there. Of an endpoint again, when its addresses are others.
+    Passed(Vec<Address>),
+    /// None of an endpoint's addresses answers any more.
+    Lost(Reason),
+    /// An endpoint was let go, as it was told.
+    LetGo,
     Unfit(Reason),
     /// A check of one that serves had an answer, good or bad.
     Checked(bool),
@@ -77,7 +86,7 @@ pub(super) struct Tasks {
     pub(super) app: AppName,
     pub(super) generation: GenerationId,
     pub(super) processes: Arc<Processes>,
-    pub(super) recipe: Arc<Recipe>,
+    pub(super) record: Record,
     pub(super) readiness: readiness::Config,
     pub(super) liveness: Option<Liveness>,
     pub(super) news: mpsc::UnboundedSender<News>,
@@ -94,9 +103,12 @@ struct Messenger {
 // === impl Place ===
 
 impl Place {
-    pub(super) fn serves_at(&mut self, address: Address) {
-        self.address = Some(address);
-        self.ready_since = Some(Instant::now());
+    /// Says whether it did not before.
+    pub(super) fn serves_at(&mut self, addresses: Vec<Address>) -> bool {
+        self.addresses = addresses;
+        let first = self.ready_since.is_none();
+        self.ready_since.get_or_insert_with(Instant::now);
+        first
     }
 
     /// Whether that is how its process ends when it does as it was told. Another status or signal came before the order,
@@ -118,12 +130,12 @@ impl Place {
             .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    pub(super) fn ended(&mut self, exit: Exit) {
+    pub(super) fn ended(&mut self, why: String) {
         self.quiet();
         self.process = None;
-        self.address = None;
+        self.addresses.clear();
         self.ready_since = None;
-        self.exit = Some(exit);
+        self.why = Some(why);
     }
 
     pub(super) fn terminate(&mut self) {
@@ -167,11 +179,14 @@ impl Tasks {
         place.told = None;
         place.unwell = None;
         let messenger = self.messenger(number, place);
-        let (processes, recipe) = (Arc::clone(&self.processes), Arc::clone(&self.recipe));
+        let Record::Processes(recipe) = &self.record else {
+            return messenger.tell(Happened::Found);
+        };
+        let (processes, recipe) = (Arc::clone(&self.processes), Arc::clone(recipe));
         let (app, generation) = (self.app.clone(), self.generation);
         let again = place.serial > 1;
         tokio::spawn(async move {
-            if again && directory_changed(&recipe).await {
+            if again && directory_changed(Record::Processes(Arc::clone(&recipe))).await {
                 messenger.tell(Happened::FilesChanged);
             }
             let outside = super::shell::outside(number);
@@ -189,6 +204,9 @@ impl Tasks {
 
     /// Asks it until it is ready, and warms it up.
     pub(super) fn probe(&self, number: usize, place: &mut Place) {
+        if let Some(endpoint) = self.endpoint(number) {
+            return self.attend(endpoint.clone(), number, place);
+        }
         let Some(process) = place.process.clone() else {
             return;
         };
@@ -203,7 +221,7 @@ impl Tasks {
                 Err(reason) => Err(reason),
             };
             match warm {
-                Ok(address) => messenger.tell(Happened::Passed(address)),
+                Ok(address) => messenger.tell(Happened::Passed(vec![address])),
                 // Its exit is told by whoever waits for it.
                 Err(reason) if matches!(reason.kind, ReasonKind::Exited | ReasonKind::Keeper) => {}
                 Err(reason) => messenger.tell(Happened::Unfit(reason)),
@@ -212,13 +230,56 @@ impl Tasks {
         place.asking = Some(task.abort_handle());
     }
 
+    /// The endpoint of this number, where the instances are somebody else's.
+    fn endpoint(&self, number: usize) -> Option<&Endpoint> {
+        self.record.addressed()?.list.get(number)
+    }
+
+    /// Asks an endpoint whether it is ready, and from then on whether it still is.
+    fn attend(&self, endpoint: Endpoint, number: usize, place: &mut Place) {
+        let (readiness, messenger) = (self.readiness.clone(), self.messenger(number, place));
+        let liveness = self.liveness.clone();
+        let liveness = liveness.unwrap_or_else(|| Liveness::of(&readiness));
+        let manner = Manner {
+            readiness,
+            liveness,
+        };
+        let attended = addressed::attend(endpoint, manner, move |tidings| {
+            messenger.tell(match tidings {
+                Tidings::Probed(probe) => Happened::Probed(probe),
+                Tidings::Up(addresses) => Happened::Passed(addresses),
+                Tidings::Unfit(reason) => Happened::Unfit(reason),
+                Tidings::Down(reason) => Happened::Lost(reason),
+            });
+        });
+        place.asking = Some(tokio::spawn(attended).abort_handle());
+    }
+
+    /// Nothing of an endpoint is stopped, so it is gone as soon as it is told to.
+    pub(super) fn let_go(&self, number: usize, place: &Place) {
+        if self.endpoint(number).is_some() {
+            self.messenger(number, place).tell(Happened::LetGo);
+        }
+    }
+
+    /// The addresses of an instance, as they are told.
+    pub(super) fn shown(&self, number: usize, place: &Place) -> Vec<String> {
+        let serves: Vec<_> = place.addresses.iter().map(Address::to_string).collect();
+        match (self.endpoint(number), &place.process) {
+            _ if !serves.is_empty() => serves,
+            (Some(endpoint), _) => vec![endpoint.to_string()],
+            (None, Some(process)) => vec![process.address().to_string()],
+            (None, None) => Vec::new(),
+        }
+    }
+
     /// Finds out why a candidate has exited, and says so instead of its exit.
     pub(super) fn explain(&self, number: usize, place: &mut Place, exit: Exit) {
         let Some(process) = place.process.take() else {
             return;
         };
         let messenger = self.messenger(number, place);
-        place.ended(exit);
+        place.ended(exit.to_string());
         tokio::spawn(async move {
             let reason = readiness::explain_exit(&process, exit).await;
             messenger.tell(Happened::Explained(reason));
@@ -227,9 +288,11 @@ impl Tasks {
 
     /// Asks one that serves whether it is still well.
     pub(super) fn monitor(&self, number: usize, place: &mut Place, probation: bool) {
-        let Some(address) = place.address.clone() else {
+        let (Record::Processes(_), [address]) = (&self.record, &place.addresses[..]) else {
+            // An endpoint is attended all its life.
             return;
         };
+        let address = address.clone();
         if probation {
             let messenger = self.messenger(number, place);
             let (readiness, address) = (self.readiness.clone(), address.clone());
@@ -251,9 +314,8 @@ impl Tasks {
 }
 
 /// On a thread of its own: a file system may hang.
-async fn directory_changed(recipe: &Arc<Recipe>) -> bool {
-    let recipe = Arc::clone(recipe);
-    let looked = tokio::task::spawn_blocking(move || recipe.directory_changed());
+async fn directory_changed(record: Record) -> bool {
+    let looked = tokio::task::spawn_blocking(move || record.directory_changed());
     looked.await.unwrap_or(false)
 }
 

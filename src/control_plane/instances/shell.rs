@@ -8,11 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::beginning::begin;
 use super::machine::{Action, Event, Machine, Slot, Timer, Word};
 use super::place::{Happened, News, Place, Tasks};
-use super::{Member, Order, Plan, Report, Shown, Told};
+use super::{Member, Order, Plan, Record, Report, Shown, Told};
 use crate::control_plane::backoff::GOOD_SERVICE;
-use crate::control_plane::process::{Exit, Recipe};
+use crate::control_plane::process::Exit;
 use crate::control_plane::readiness::Probe;
 use crate::control_plane::starts::Turn;
 use crate::generation::{GenerationId, Reason, ReasonKind};
@@ -45,22 +46,18 @@ pub(super) async fn run<T: From<Told> + Send + 'static>(
     mut orders: mpsc::UnboundedReceiver<Order>,
     shown: Arc<Mutex<Shown>>,
 ) {
-    let turn = tokio::select! {
-        turn = plan.starts.turn() => turn,
+    let begun = tokio::select! {
+        begun = begin(&plan) => begun,
         // Of what has not begun nothing is asked but that it does not.
-        _ = orders.recv() => return tell(&home, plan.generation, Report::SpawnFailed(unwanted())).await,
+        _ = orders.recv() => Err(Reason::new(ReasonKind::Spawn, "no longer wanted")),
     };
-    let recipe = match &plan.record {
-        Some(recipe) => Ok(Arc::clone(recipe)),
-        None => resolve(&plan).await,
-    };
-    let recipe = match recipe {
-        Ok(recipe) => recipe,
+    let (record, turn) = match begun {
+        Ok(begun) => begun,
         Err(reason) => return tell(&home, plan.generation, Report::SpawnFailed(reason)).await,
     };
     let (news, mut received) = mpsc::unbounded_channel();
-    let (mut shell, actions) = Shell::new(plan, home, shown, recipe, news);
-    shell.turn = Some(turn);
+    let (mut shell, actions) = Shell::new(plan, home, shown, record, news);
+    shell.turn = turn;
     shell.perform(actions).await;
     while !shell.over {
         let due = shell.timers.values().min().copied();
@@ -74,26 +71,6 @@ pub(super) async fn run<T: From<Told> + Send + 'static>(
             () = until(due) => shell.fire().await,
         }
     }
-}
-
-/// Reads the environment file and the directory anew. On a thread of its own: a file system may hang.
-async fn resolve(plan: &Plan) -> Result<Arc<Recipe>, Reason> {
-    let (process, notify) = (plan.process.clone(), plan.readiness.notify);
-    let resolved = tokio::task::spawn_blocking(move || process.resolve(std::env::vars_os()));
-    let panicked = |error| {
-        Reason::new(
-            ReasonKind::Spawn,
-            format!("cannot prepare the start: {error}"),
-        )
-    };
-    let recipe = resolved
-        .await
-        .unwrap_or_else(|error| Err(panicked(error)))?;
-    Ok(Arc::new(recipe.notifying(notify)))
-}
-
-fn unwanted() -> Reason {
-    Reason::new(ReasonKind::Spawn, "no longer wanted")
 }
 
 /// Waits for a deadline, for ever if there is none.
@@ -119,17 +96,20 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         plan: Plan,
         home: mpsc::Sender<T>,
         shown: Arc<Mutex<Shown>>,
-        recipe: Arc<Recipe>,
+        record: Record,
         news: mpsc::UnboundedSender<News>,
     ) -> (Self, Vec<Action>) {
         let whole = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let count = whole(plan.config.count);
+        let count = match record.addressed() {
+            Some(addressed) => addressed.list.len(),
+            None => whole(plan.config.count),
+        };
         let (machine, actions) = Machine::new(count, whole(plan.config.min_ready));
         let tasks = Tasks {
             app: plan.app.clone(),
             generation: plan.generation,
             processes: Arc::clone(&plan.processes),
-            recipe,
+            record,
             readiness: plan.readiness.clone(),
             liveness: plan.config.liveness.clone(),
             news,
@@ -149,6 +129,8 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             over: false,
             turn: None,
         };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        shell.show(|shown| shown.count = count);
         (shell, actions)
     }
 
@@ -178,10 +160,18 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 let instance = outside(number);
                 return self.tell(Report::FilesChanged { instance }).await;
             }
-            Happened::Passed(address) => {
-                self.places[number].serves_at(address);
+            Happened::Found => Event::Spawned(number),
+            Happened::Passed(addresses) => {
+                let first = self.places[number].serves_at(addresses);
+                if !first {
+                    // The machine counts instances, and this one is in the balance as before.
+                    self.balance();
+                    return self.show_members();
+                }
                 Event::Passed(number)
             }
+            Happened::Lost(reason) => return self.lost(number, Some(reason)).await,
+            Happened::LetGo => return self.lost(number, None).await,
             Happened::Unfit(reason) => {
                 self.warn_of_repair(number, &reason);
                 self.blame = Some(self.of_several(number, reason));
@@ -262,8 +252,33 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         if place.served() >= GOOD_SERVICE {
             place.backoff.reset();
         }
-        place.ended(exit);
+        place.ended(exit.to_string());
         self.show(|shown| shown.exits += 1);
+        self.step(Event::Exited(number)).await;
+    }
+
+    /// An address is none of this generation's any more: by itself, or because it was let go.
+    async fn lost(&mut self, number: usize, why: Option<Reason>) {
+        let slot = self.machine.slots()[number];
+        if why.is_none() && slot != Slot::Dying {
+            return;
+        }
+        let place = &mut self.places[number];
+        if place.served() >= GOOD_SERVICE {
+            place.backoff.reset();
+        }
+        place.ended(why.as_ref().map_or_else(String::new, ToString::to_string));
+        let by_itself = why.is_some();
+        if let Some(reason) = why {
+            let reason = self.of_several(number, reason);
+            self.blame.get_or_insert_with(|| reason.clone());
+            self.show(|shown| shown.exits += 1);
+            self.exit = Some((reason, by_itself));
+        } else {
+            place.why.take();
+            let let_go = || Reason::new(ReasonKind::Exited, "was let go");
+            self.exit.get_or_insert_with(|| (let_go(), by_itself));
+        }
         self.step(Event::Exited(number)).await;
     }
 
@@ -325,8 +340,14 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             match action {
                 Action::Spawn(number) => self.tasks.spawn(number, &mut self.places[number]),
                 Action::Probe(number) => self.tasks.probe(number, &mut self.places[number]),
-                Action::Terminate(number) => self.places[number].terminate(),
-                Action::Kill(number) => self.places[number].kill(),
+                Action::Terminate(number) => {
+                    self.places[number].terminate();
+                    self.tasks.let_go(number, &self.places[number]);
+                }
+                Action::Kill(number) => {
+                    self.places[number].kill();
+                    self.tasks.let_go(number, &self.places[number]);
+                }
                 Action::Balance => self.balance(),
                 Action::Tell(word) => self.told(word).await,
                 Action::Arm(timer) => self.arm(timer),
@@ -353,13 +374,14 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
     }
 
     fn in_balance(&self) -> Vec<live::Instance> {
-        let instance = |number: usize| {
-            Some(live::Instance {
+        let instances = |number: usize| {
+            let addresses = self.places[number].addresses.iter();
+            addresses.map(move |address| live::Instance {
                 number: outside(number),
-                address: self.places[number].address.clone()?,
+                address: address.clone(),
             })
         };
-        self.machine.balance().filter_map(instance).collect()
+        self.machine.balance().flat_map(instances).collect()
     }
 
     fn publish(&mut self) -> Arc<live::Generation<Backend>> {
@@ -377,15 +399,15 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         let report = match word {
             Word::Spawned => {
                 self.show_members();
-                Report::Spawned(Arc::clone(&self.tasks.recipe))
+                Report::Spawned(self.tasks.record.clone())
             }
             Word::SpawnFailed => Report::SpawnFailed(self.blamed()),
             Word::Ready => Report::Ready(self.publish()),
             Word::WentBad => Report::WentBad(self.blamed()),
-            Word::Lost(number) => match self.places[number].exit.take() {
-                Some(exit) => Report::InstanceExited {
+            Word::Lost(number) => match self.places[number].why.take() {
+                Some(why) => Report::InstanceLost {
                     instance: outside(number),
-                    exit,
+                    why,
                 },
                 None => return,
             },
@@ -421,17 +443,18 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
 
     fn show_members(&self) {
         let balance: Vec<_> = self.machine.balance().collect();
-        let member = |(number, place): (usize, &Place)| {
-            let process = place.process.as_ref()?;
-            let address = place.address.as_ref().unwrap_or_else(|| process.address());
-            Some(Member {
+        let members = |(number, place): (usize, &Place)| {
+            let ready = balance.contains(&number);
+            let pid = place.process.as_ref().map(|process| process.pid());
+            let addresses = self.tasks.shown(number, place);
+            addresses.into_iter().map(move |address| Member {
                 number: outside(number),
-                pid: process.pid(),
-                address: address.to_string(),
-                ready: balance.contains(&number),
+                pid,
+                address,
+                ready,
             })
         };
-        let members = self.places.iter().enumerate().filter_map(member).collect();
+        let members = self.places.iter().enumerate().flat_map(members).collect();
         self.show(|shown| shown.members = members);
     }
 }
