@@ -1,5 +1,6 @@
 //! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
 
+mod held_back;
 mod sockets;
 mod stop;
 
@@ -62,7 +63,7 @@ pub fn run(
         let metrics = Metrics::new();
         let dropped = Arc::clone(&processes);
         metrics.count_lines_dropped(move || dropped.lines_dropped());
-        let reread = reread(reload, metrics.clone());
+        let reread = reread(reload, config.clone(), metrics.clone());
         let ended = Server::start(config, sockets, workers, &processes, &metrics, reread)?
             .run()
             .await;
@@ -81,12 +82,18 @@ fn workers(config: &Config) -> usize {
 
 fn reread(
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
+    running: Config,
     metrics: Metrics,
 ) -> Box<Reread> {
     Box::new(move || {
         let config = reload();
         metrics.config_reread(config.is_ok());
         let config = config.map_err(|error| error.to_string())?;
+        let held_back = held_back::held_back(&running, &config);
+        if !held_back.is_empty() {
+            let keys = held_back.join(", ");
+            warn!("changed in the configuration and not in effect before a restart: {keys}");
+        }
         Ok(config
             .apps
             .into_iter()

@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod processes;
 pub mod program;
 pub mod record;
+pub mod server;
 pub mod status;
+pub mod steady;
 pub mod websocket;
 pub mod world;

@@ -50,6 +50,8 @@ pub struct Builder {
     /// The same, for what stands before the first `[table]`.
     globals: Vec<String>,
     command: Vec<String>,
+    /// The whole configuration file, instead of all that.
+    file: Option<String>,
 }
 
 // === impl Builder ===
@@ -64,6 +66,15 @@ impl Builder {
             settings: Vec::new(),
             globals: Vec::new(),
             command: app.command().to_vec(),
+            file: None,
+        }
+    }
+
+    fn with_file(text: &str) -> Self {
+        let builder = Self::new(&App::other(&[]));
+        Self {
+            file: Some(text.to_owned()),
+            ..builder
         }
     }
 
@@ -140,6 +151,21 @@ impl Builder {
 
     fn arguments(&self) -> Vec<String> {
         let control = self.place.control().display().to_string();
+        if let Some(text) = &self.file {
+            self.place.write_config(text);
+            let config = self.place.config().display().to_string();
+            let fixed = [
+                "run",
+                "--admin",
+                "127.0.0.1:0",
+                "--control",
+                &control,
+                "--config",
+                &config,
+            ];
+            let fixed = fixed.iter().map(|&word| word.to_owned());
+            return fixed.chain(self.options.iter().cloned()).collect();
+        }
         let fixed = [
             "run",
             "--listen",
@@ -181,6 +207,10 @@ impl Place {
         // A JSON array of strings is a TOML array of strings.
         let command = serde_json::to_string(command).expect("strings are JSON");
         let text = format!("{globals}\n[app.{APP}]\ncommand = {command}\n{settings}\n");
+        self.write_config(&text);
+    }
+
+    fn write_config(&self, text: &str) {
         std::fs::write(self.config(), text).expect("the folder can be written to");
     }
 }
@@ -196,6 +226,22 @@ impl Hitless {
     /// In front of this app, with more to be said.
     pub fn of(app: &App) -> Builder {
         Builder::new(app)
+    }
+
+    /// With this configuration file, which says where it listens.
+    pub fn with_file(text: &str) -> Builder {
+        Builder::with_file(text)
+    }
+
+    /// Puts this configuration file in the place of the one that it was started with.
+    pub fn rewrite(&self, text: &str) {
+        self.place.write_config(text);
+    }
+
+    /// Waits until each of these apps has a live generation.
+    pub async fn all_live(&mut self, apps: &[&str]) -> Status {
+        let all = |status: &Status| apps.iter().all(|app| status.live(app).is_some());
+        self.wait_for("all of them are live", SOON * 2, all).await
     }
 
     /// Where clients reach it.
