@@ -206,7 +206,7 @@ impl Driver {
         tokio::select! {
             input = self.inbox.recv() => input.expect("the driver holds a sender of its own"),
             () = self.nudge.notified() => Input::Nudged,
-            () = self.alarm.notified(), if self.probation.is_some() => Input::Alarmed,
+            () = self.alarm.notified(), if self.probation.is_some() || self.is_addressed() => Input::Alarmed,
             () = until(due) => Input::Due,
         }
     }
@@ -219,7 +219,10 @@ impl Driver {
             Input::FailedOver(account) => self.failed_over(*account),
             Input::Concluded(conclusion) => self.conclude(*conclusion),
             Input::Nudged => self.look_for_drained(),
-            Input::Alarmed => self.judge(),
+            Input::Alarmed => {
+                self.judge();
+                self.look_at_addresses();
+            }
             Input::Due => self.fire(),
         }
     }

@@ -158,6 +158,8 @@ pub enum Report {
         /// How it ended, in a few words.
         why: String,
     },
+    /// An address that was looked at because of a refused connection answers.
+    StillThere,
     /// An instance is started again from files that have changed since its generation was started.
     FilesChanged {
         /// The instance, from 1.
@@ -202,6 +204,7 @@ enum Order {
     Probe,
     Route { probation: bool },
     Proven,
+    Look,
     Retire,
     Terminate,
     Kill,
@@ -242,6 +245,11 @@ impl Instances {
     /// Its probation is over.
     pub fn proven(&self) {
         self.order(Order::Proven);
+    }
+
+    /// Somebody was refused a connection: the addresses of somebody else are asked at once.
+    pub fn look(&self) {
+        self.order(Order::Look);
     }
 
     /// It is live no more: nothing is started again, and nothing asked.

@@ -148,6 +148,9 @@ pub struct GenerationStatus {
     pub pids: Vec<u32>,
     /// Where each of its instances listens.
     pub addresses: Vec<String>,
+    /// How many of its instances, or of their addresses, get requests when it is live.
+    #[serde(default)]
+    pub ready: u32,
     /// How many ordinary requests it has under way.
     pub requests: u32,
     /// How many streams it has under way.

@@ -66,8 +66,8 @@ struct Counts {
 // === impl Outcomes ===
 
 impl Outcomes {
-    /// Nothing has ended yet. `alarm` is called on a worker's thread at each bad answer and each refused connection on
-    /// probation; it must neither block nor be slow.
+    /// Nothing has ended yet. `alarm` is called on a worker's thread at each refused connection, and on probation at each bad
+    /// answer; it must neither block nor be slow.
     pub(super) fn new(workers: usize, alarm: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             workers: (0..workers).map(|_| Counts::default()).collect(),
@@ -121,7 +121,13 @@ impl Outcomes {
         *row = row.saturating_add(1);
         self.any_refused.store(true, Ordering::SeqCst);
         drop(refused);
-        self.raise_alarm();
+        // Also without probation: what somebody else serves is looked at then. Whoever does not care is not woken.
+        (self.alarm)();
+    }
+
+    /// Whether an instance has refused a new connection, and taken none since.
+    pub fn any_refused(&self) -> bool {
+        self.any_refused.load(Ordering::SeqCst)
     }
 
     /// An instance took a new connection, and a request on it.
@@ -241,18 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_alarmed_about_a_generation_that_is_not_judged() {
+    fn nobody_is_alarmed_about_bad_answers_of_a_generation_that_is_not_judged() {
         let alarms = Arc::new(AtomicU64::new(0));
         let heard = Arc::clone(&alarms);
         let outcomes = Outcomes::new(1, move || {
             heard.fetch_add(1, Ordering::Relaxed);
         });
         outcomes.ended(0, Origin::Own, true);
-        outcomes.refused(1);
         assert_eq!(alarms.load(Ordering::Relaxed), 0);
+        outcomes.refused(1);
+        assert_eq!(alarms.load(Ordering::Relaxed), 1);
         outcomes.set_trust(Trust::Probation);
         outcomes.ended(0, Origin::Own, true);
         outcomes.refused(1);
-        assert_eq!(alarms.load(Ordering::Relaxed), 2);
+        assert_eq!(alarms.load(Ordering::Relaxed), 3);
     }
 }

@@ -315,25 +315,35 @@ impl Hitless {
 
     /// Waits until the previous generation is drained and ready to take over.
     pub async fn has_standby(&mut self) -> Status {
+        self.has_standby_of(APP).await
+    }
+
+    /// The same, of this app.
+    pub async fn has_standby_of(&mut self, app: &str) -> Status {
         let what = "the previous generation stands by";
-        let wanted = |status: &Status| status.standby(APP).is_some();
+        let wanted = |status: &Status| status.standby(app).is_some();
         self.wait_for(what, SOON, wanted).await
     }
 
     /// Waits until so many requests are held: the gauge is the only sign of a request that waits.
     pub async fn holds(&self, count: usize) {
+        let held = self.metrics_until("hitless_held_requests", APP, count as f64);
+        assert_eq!(held.await, count as f64);
+    }
+
+    /// Waits until this metric of an app is at least so much.
+    pub async fn metrics_until(&self, name: &str, app: &str, least: f64) -> f64 {
         let deadline = Instant::now() + SOON;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
             ticks.tick().await;
-            let metrics = self.metrics().await;
-            let held = metrics.sum("hitless_held_requests", &[("app", APP)]);
-            if held == count as f64 {
-                return;
+            let found = self.metrics().await.sum(name, &[("app", app)]);
+            if found >= least {
+                return found;
             }
             assert!(
                 Instant::now() < deadline,
-                "{held} held, not {count}, all the time"
+                "{name} is {found} all the time, and not {least}"
             );
         }
     }

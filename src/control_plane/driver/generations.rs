@@ -304,6 +304,7 @@ impl Running {
                 .iter()
                 .map(|member| member.address.clone())
                 .collect(),
+            ready: members.iter().filter(|member| member.ready).count() as u32,
             requests: published.map_or(0, |generation| generation.requests()),
             streams: published.map_or(0, |generation| generation.streams()),
         }

@@ -66,6 +66,28 @@ impl Driver {
         }
     }
 
+    /// Lets the requests go that found nobody there a moment ago.
+    pub(super) fn publish_again(&self, id: GenerationId) {
+        if self.world.live.live() == Some(id) {
+            self.publish(Some(id));
+        }
+    }
+
+    /// A connection was refused: what somebody else serves is looked at at once. Processes of ours tell of their end.
+    pub(super) fn look_at_addresses(&self) {
+        let Some(live) = self.core.live().filter(|_| self.is_addressed()) else {
+            return;
+        };
+        let published = self.generations.published(live);
+        if published.is_some_and(|live| live.payload.outcomes.any_refused()) {
+            self.tell_instances(live, Instances::look);
+        }
+    }
+
+    pub(super) fn is_addressed(&self) -> bool {
+        self.settings.backing.addresses().is_some()
+    }
+
     fn probe(&self, id: GenerationId) {
         self.tell_instances(id, Instances::probe);
     }

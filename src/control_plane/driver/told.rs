@@ -28,6 +28,7 @@ impl Driver {
                 self.happened(Event::WentBad(id, reason));
             }
             Report::InstanceLost { instance, why } => self.lost_one(id, instance, &why),
+            Report::StillThere => self.publish_again(id),
             Report::FilesChanged { instance } => {
                 self.note_changed_files(id, &format!("instance {instance} of generation {id}"));
             }
@@ -100,7 +101,7 @@ impl Driver {
             info!(app = %self.name, generation = %id, instance, why, "instance ended");
             return;
         }
-        if self.settings.backing.addresses().is_some() {
+        if self.is_addressed() {
             warn!(app = %self.name, generation = %id, instance, why, "instance is out of balance until it answers again");
         } else {
             warn!(app = %self.name, generation = %id, instance, why, "instance ended; it is started again");

@@ -4,13 +4,15 @@
 //! ready, then asked whether it still is, and then from the beginning again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Liveness, monitor};
+use super::Liveness;
+use super::monitor::{self, Check};
 use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::readiness::{self, Probe};
 use crate::generation::{Address, Reason, ReasonKind};
@@ -38,6 +40,8 @@ pub(super) enum Tidings {
     Up(Vec<Address>),
     /// It cannot become ready.
     Unfit(Reason),
+    /// One of its addresses that are ready was asked whether it still is.
+    Checked(Check),
     /// None of them answers any more. The last that is told.
     Down(Reason),
 }
@@ -47,6 +51,7 @@ pub(super) enum Tidings {
 enum Word {
     Probed(Probe),
     Up,
+    Checked(Check),
     Down(Reason),
     Unfit(Reason),
 }
@@ -56,6 +61,8 @@ enum Word {
 struct Member {
     up: bool,
     task: AbortHandle,
+    /// Has it asked at once.
+    hurry: Arc<Notify>,
 }
 
 /// One endpoint and its addresses.
@@ -72,12 +79,18 @@ struct Attendant<F> {
     first_up: Option<Instant>,
 }
 
-/// Asks without end, until none of its addresses answers any more after one did.
+/// Asks without end, until none of its addresses answers any more after one did. `look` has all that are ready asked at
+/// once.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: nobody is asked any more.
-pub(super) async fn attend(endpoint: Endpoint, manner: Manner, tell: impl FnMut(Tidings)) {
+pub(super) async fn attend(
+    endpoint: Endpoint,
+    manner: Manner,
+    look: Arc<Notify>,
+    tell: impl FnMut(Tidings),
+) {
     let (words, mut heard) = mpsc::unbounded_channel();
     let mut attendant = Attendant {
         endpoint,
@@ -104,6 +117,7 @@ pub(super) async fn attend(endpoint: Endpoint, manner: Manner, tell: impl FnMut(
                     return;
                 }
             }
+            () = look.notified() => attendant.hurry(),
             () = until(decide_at) => {
                 attendant.first_up = None;
                 attendant.say_up();
@@ -145,9 +159,16 @@ impl<F: FnMut(Tidings)> Attendant<F> {
         for address in found {
             let known = self.members.contains_key(&address.to_string());
             if !known {
-                let asked = ask(self.manner.clone(), address.clone(), self.words.clone());
-                let task = self.tasks.spawn(asked);
-                let member = Member { up: false, task };
+                let hurry = Arc::new(Notify::new());
+                let member = Inquirer {
+                    manner: self.manner.clone(),
+                    address: address.clone(),
+                    hurry: Arc::clone(&hurry),
+                    words: self.words.clone(),
+                };
+                let task = self.tasks.spawn(member.run());
+                let up = false;
+                let member = Member { up, task, hurry };
                 self.members.insert(address.to_string(), (address, member));
             }
         }
@@ -172,6 +193,10 @@ impl<F: FnMut(Tidings)> Attendant<F> {
                 }
                 return Flow::Continue(());
             }
+            Word::Checked(check) => {
+                (self.tell)(Tidings::Checked(check));
+                return Flow::Continue(());
+            }
             Word::Up => {
                 member.up = true;
                 self.settle(None)
@@ -180,6 +205,13 @@ impl<F: FnMut(Tidings)> Attendant<F> {
                 member.up = false;
                 self.settle(Some(reason))
             }
+        }
+    }
+
+    fn hurry(&self) {
+        for (_, member) in self.members.values().filter(|(_, member)| member.up) {
+            // A permit that nobody waits for would make the next pause a short one; no more.
+            member.hurry.notify_one();
         }
     }
 
@@ -227,22 +259,38 @@ impl<F: FnMut(Tidings)> Attendant<F> {
 }
 
 /// Asks one address for ever.
-async fn ask(manner: Manner, address: Address, words: mpsc::UnboundedSender<(Address, Word)>) {
-    // Refused only when the attendant is gone, and this task with it.
-    let tell = |word| drop(words.send((address.clone(), word)));
-    loop {
-        readiness::until_answers(&manner.readiness, &address, |probe| {
-            tell(Word::Probed(probe))
-        })
-        .await;
-        if let Err(reason) = readiness::warm_up(&manner.readiness, &address).await {
-            tell(Word::Unfit(reason));
-            sleep(manner.readiness.interval).await;
-            continue;
+struct Inquirer {
+    manner: Manner,
+    address: Address,
+    hurry: Arc<Notify>,
+    words: mpsc::UnboundedSender<(Address, Word)>,
+}
+
+impl Inquirer {
+    async fn run(self) {
+        let Manner {
+            readiness,
+            liveness,
+        } = &self.manner;
+        loop {
+            let probed = |probe| self.tell(Word::Probed(probe));
+            readiness::until_answers(readiness, &self.address, probed).await;
+            if let Err(reason) = readiness::warm_up(readiness, &self.address).await {
+                self.tell(Word::Unfit(reason));
+                sleep(readiness.interval).await;
+                continue;
+            }
+            self.tell(Word::Up);
+            let checked = |check| self.tell(Word::Checked(check));
+            let lost = monitor::lost(liveness.clone(), &self.address, &self.hurry, checked);
+            let why = lost.await;
+            self.tell(Word::Down(why));
         }
-        tell(Word::Up);
-        let why = monitor::lost(manner.liveness.clone(), address.clone(), |_| {}).await;
-        tell(Word::Down(why));
+    }
+
+    fn tell(&self, word: Word) {
+        // Refused only when the attendant is gone, and this task with it.
+        let _ = self.words.send((self.address.clone(), word));
     }
 }
 
@@ -269,7 +317,8 @@ mod tests {
                 ..readiness::Config::default()
             },
             liveness: Liveness {
-                interval: Duration::from_millis(20),
+                // Only a look in a hurry comes in time.
+                interval: Duration::from_secs(60),
                 ..Liveness::of(&readiness::Config::default())
             },
         }
@@ -306,7 +355,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let server = serve(listener);
         let (tell, mut heard) = mpsc::unbounded_channel();
-        let attended = attend(Endpoint::Tcp(address), manner(), move |tidings| {
+        let look = Arc::new(Notify::new());
+        let endpoint = Endpoint::Tcp(address);
+        let attended = attend(endpoint, manner(), Arc::clone(&look), move |tidings| {
             drop(tell.send(tidings));
         });
         let attended = tokio::spawn(attended);
@@ -314,8 +365,24 @@ mod tests {
             panic!("it is ready first");
         };
         assert_eq!(up, [Address::Tcp(address)]);
+        look.notify_one();
+        loop {
+            // The one that begins by itself may come first.
+            let Tidings::Checked(check) = next(&mut heard).await else {
+                panic!("it is still there");
+            };
+            assert!(check.passed);
+            if check.hurried {
+                break;
+            }
+        }
         drop(server);
-        let Tidings::Down(reason) = next(&mut heard).await else {
+        look.notify_one();
+        let mut last = next(&mut heard).await;
+        while let Tidings::Checked(_) = last {
+            last = next(&mut heard).await;
+        }
+        let Tidings::Down(reason) = last else {
             panic!("it is gone");
         };
         assert!(reason.message.contains("refused"), "{reason}");
@@ -326,7 +393,8 @@ mod tests {
     async fn a_name_that_cannot_be_looked_up_is_asked_again() {
         let (tell, mut heard) = mpsc::unbounded_channel();
         let endpoint: Endpoint = "nobody.invalid:1".parse().unwrap();
-        let attended = tokio::spawn(attend(endpoint, manner(), move |tidings| {
+        let look = Arc::new(Notify::new());
+        let attended = tokio::spawn(attend(endpoint, manner(), look, move |tidings| {
             drop(tell.send(tidings));
         }));
         for _ in 0..2 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -50,54 +51,90 @@ pub(super) async fn unready(
     }
 }
 
+/// What came of one check of an instance that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) passed: bool,
+    /// It was asked for, and not merely due.
+    pub(super) hurried: bool,
+}
+
 /// Asks one check after the other until so many in a row have failed.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe.
 pub(super) async fn unwell(liveness: Liveness, address: Address, checked: impl Fn(bool)) -> Reason {
-    until_failed(liveness, address, false, checked).await
+    let asked = Asked {
+        liveness,
+        address: &address,
+        refused_is_enough: false,
+        hurry: &Notify::new(),
+    };
+    asked.until_failed(|check| checked(check.passed)).await
 }
 
-/// The same for an address that somebody else serves: where nobody listens any more, nothing else is waited for.
+/// The same for an address that somebody else serves: where nobody listens any more, nothing else is waited for. `hurry`
+/// has it asked at once.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe.
-pub(super) async fn lost(liveness: Liveness, address: Address, checked: impl Fn(bool)) -> Reason {
-    let reason = until_failed(liveness, address.clone(), true, checked).await;
+pub(super) async fn lost(
+    liveness: Liveness,
+    address: &Address,
+    hurry: &Notify,
+    checked: impl Fn(Check),
+) -> Reason {
+    let asked = Asked {
+        liveness,
+        address,
+        refused_is_enough: true,
+        hurry,
+    };
+    let reason = asked.until_failed(checked).await;
     Reason::new(reason.kind, format!("{address}: {}", reason.message))
 }
 
-async fn until_failed(
+/// One address that is asked for as long as it is well.
+struct Asked<'a> {
     liveness: Liveness,
-    address: Address,
+    address: &'a Address,
     refused_is_enough: bool,
-    checked: impl Fn(bool),
-) -> Reason {
-    let config = readiness::Config {
-        http: liveness.http,
-        host: liveness.host,
-        status: liveness.status,
-        timeout: liveness.timeout,
-        ..readiness::Config::default()
-    };
-    let mut failures = 0;
-    loop {
-        let next = Instant::now() + liveness.interval;
-        let check = readiness::check(&config, &address).await;
-        checked(check.is_ok());
-        match check {
-            Ok(()) => failures = 0,
-            Err(probe) => {
-                failures += 1;
-                let gone = refused_is_enough && probe == Probe::Refused;
-                if gone || failures >= liveness.failures {
-                    return failed("liveness", failures, &probe);
+    hurry: &'a Notify,
+}
+
+impl Asked<'_> {
+    async fn until_failed(self, checked: impl Fn(Check)) -> Reason {
+        let liveness = self.liveness;
+        let config = readiness::Config {
+            http: liveness.http,
+            host: liveness.host,
+            status: liveness.status,
+            timeout: liveness.timeout,
+            ..readiness::Config::default()
+        };
+        let (mut failures, mut hurried) = (0, false);
+        loop {
+            let next = Instant::now() + liveness.interval;
+            let result = readiness::check(&config, self.address).await;
+            let passed = result.is_ok();
+            checked(Check { passed, hurried });
+            match result {
+                Ok(()) => failures = 0,
+                Err(probe) => {
+                    failures += 1;
+                    let gone = self.refused_is_enough && probe == Probe::Refused;
+                    if gone || failures >= liveness.failures {
+                        return failed("liveness", failures, &probe);
+                    }
                 }
             }
+            hurried = tokio::select! {
+                () = sleep_until(next) => false,
+                () = self.hurry.notified() => true,
+            };
         }
-        sleep_until(next).await;
     }
 }
 

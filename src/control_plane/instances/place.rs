@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -31,6 +31,8 @@ pub(super) struct Place {
     pub(super) monitors: JoinSet<()>,
     /// Why it was killed although it served.
     pub(super) unwell: Option<Reason>,
+    /// Has an endpoint looked at in a hurry.
+    pub(super) look: Arc<Notify>,
     ready_since: Option<Instant>,
     asking: Option<AbortHandle>,
 }
@@ -64,6 +66,8 @@ pub(super) enum Happened {
     Probed(Probe),
     /// It serves there. Of an endpoint again, when its addresses are others.
     Passed(Vec<Address>),
+    /// An endpoint that was looked at in a hurry answers.
+    StillThere,
     /// None of an endpoint's addresses answers any more.
     Lost(Reason),
     /// An endpoint was let go, as it was told.
@@ -244,10 +248,13 @@ impl Tasks {
             readiness,
             liveness,
         };
-        let attended = addressed::attend(endpoint, manner, move |tidings| {
+        let look = Arc::clone(&place.look);
+        let attended = addressed::attend(endpoint, manner, look, move |tidings| {
             messenger.tell(match tidings {
                 Tidings::Probed(probe) => Happened::Probed(probe),
                 Tidings::Up(addresses) => Happened::Passed(addresses),
+                Tidings::Checked(check) if check.hurried && check.passed => Happened::StillThere,
+                Tidings::Checked(check) => Happened::Checked(check.passed),
                 Tidings::Unfit(reason) => Happened::Unfit(reason),
                 Tidings::Down(reason) => Happened::Lost(reason),
             });

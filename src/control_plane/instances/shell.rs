@@ -170,6 +170,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 }
                 Event::Passed(number)
             }
+            Happened::StillThere => return self.tell(Report::StillThere).await,
             Happened::Lost(reason) => return self.lost(number, Some(reason)).await,
             Happened::LetGo => return self.lost(number, None).await,
             Happened::Unfit(reason) => {
@@ -293,6 +294,11 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
             Order::Proven => {
                 self.probation = false;
                 self.monitor();
+            }
+            Order::Look => {
+                for place in &self.places {
+                    place.look.notify_one();
+                }
             }
             Order::Retire => {
                 self.step(Event::Retired).await;
