@@ -96,7 +96,11 @@ impl Routes {
             std::future::pending::<()>().await;
         }
         let mut answer = match self.fault(&request) {
-            Some(status) => with_status(status, text(format!("{status}, as told\n"))),
+            Some(status) => {
+                // Read before it is answered, as frameworks do: an answer over an unread body may be lost with it.
+                drop(request.into_body().collect().await);
+                with_status(status, text(format!("{status}, as told\n")))
+            }
             None => self.dispatch(request).await,
         };
         let seconds = format!("{:.6}", began.elapsed().as_secs_f64());
