@@ -20,7 +20,7 @@ use crate::config::{self, Config, ShutdownConfig};
 use crate::control_plane::api;
 use crate::control_plane::apps::{About, Apps, Reread};
 use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
-use crate::control_plane::process::{Console, Keeper, Processes};
+use crate::control_plane::process::{Keeper, OutputSink, Processes};
 use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
@@ -40,7 +40,7 @@ pub enum Ended {
     FirstStartFailed,
 }
 
-/// Serves until told to stop. `reload` reads the configuration anew.
+/// Serves until told to stop. The app's output goes to `sink`; `reload` reads the configuration anew.
 ///
 /// # Errors
 ///
@@ -48,6 +48,7 @@ pub enum Ended {
 pub fn run(
     config: Config,
     keeper: Keeper,
+    sink: Arc<dyn OutputSink>,
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
 ) -> anyhow::Result<Ended> {
     let workers = workers(&config);
@@ -56,8 +57,7 @@ pub fn run(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let console = Arc::new(Console::start()?);
-        let processes = Processes::new(keeper, console)
+        let processes = Processes::new(keeper, sink)
             .context("cannot talk to the keeper of the app's processes")?;
         let processes = Arc::new(processes);
         let metrics = Metrics::new();

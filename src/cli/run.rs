@@ -1,11 +1,12 @@
 //! `hitless run`: read the configuration, start the keeper, serve.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::args::RunArgs;
 use super::{check, exit};
 use crate::config::{Config, Error};
-use crate::control_plane::process::{Keeper, raise_descriptor_limit};
+use crate::control_plane::process::{Console, Keeper, raise_descriptor_limit};
 use crate::server::{self, Ended};
 use crate::telemetry::log;
 
@@ -34,7 +35,8 @@ fn serve(config: Config, args: RunArgs) -> anyhow::Result<Ended> {
     let keeper = Keeper::start()?;
     let (before, after) = raise_descriptor_limit();
     tracing::debug!(before, after, "descriptor limit");
-    server::run(config, keeper, move || load(&args))
+    let console = Arc::new(Console::start()?);
+    server::run(config, keeper, console, move || load(&args))
 }
 
 fn load(args: &RunArgs) -> Result<Config, Error> {
