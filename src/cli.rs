@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 mod client;
+mod demo;
 mod follow;
 mod pause;
 mod reload;
@@ -17,7 +18,7 @@ use clap::Parser;
 
 use self::args::{Cli, Command};
 use crate::control_plane::process::keeper;
-use crate::demo;
+use crate::demo::app;
 
 /// What the exit status means.
 pub mod exit {
@@ -37,6 +38,7 @@ pub mod exit {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::demo(args),
         Command::Check(args) => check::check(&args),
         Command::Reload(args) => block_on(reload::reload(&args)),
         Command::Rollback(args) => block_on(reload::rollback(&args)),
@@ -44,7 +46,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => block_on(pause::resume(&args)),
         Command::Status(args) => block_on(status::status(&args)),
         Command::Keeper(_) => keeper::main(),
-        Command::DemoApp(args) => demo::app::main(args.args),
+        Command::DemoApp(args) => app::main(args.args),
     }
 }
 

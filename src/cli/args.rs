@@ -43,6 +43,9 @@ pub enum Command {
     /// Hold the sockets, run the app and forward requests to it.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Watch hitless at work: the built-in app is changed, broken and taken back under the eyes of built-in clients.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
     /// Read a configuration file and print every problem in it; start nothing.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -82,6 +85,14 @@ A flag beats its variable, and both beat the file.
 
 Signals: HUP reloads, TERM and INT stop gracefully, a second one at once.
 Exit status: 0 stopped as asked, 1 failed, 2 usage, 78 invalid configuration.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  hitless demo                   about 20 seconds, on free ports of loopback
+  hitless demo --keep            the same, and then it goes on for you to try
+
+Exit status: 0 every promise was kept, 1 a request failed that should not have,
+or the show was interrupted, 2 usage.";
 
 const LISTEN: &str = "\
 Where clients come in; may be given several times [default: 127.0.0.1:8080].
@@ -188,6 +199,14 @@ pub struct RunArgs {
     /// The app: a program and its arguments.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `hitless demo`
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DemoArgs {
+    /// Go on afterwards until TERM or INT, and show what to try.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// `hitless check`

@@ -16,10 +16,10 @@ use super::app::say;
 use super::routes::{AnswerBody, text, with_status};
 
 const MESSAGE_BYTES_MAX: u64 = 64 * 1024;
-const TEXT: u8 = 0x1;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xA;
 
 /// One whole message or control frame.
 struct Message {
@@ -129,7 +129,7 @@ async fn write(stream: &mut TokioIo<Upgraded>, opcode: u8, payload: &[u8]) -> io
 }
 
 /// RFC 6455 1.3: base64 of the SHA-1 of the key and a fixed text.
-fn accept_key(key: &[u8]) -> String {
+pub(super) fn accept_key(key: &[u8]) -> String {
     base64(&sha1(
         &[key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat(),
     ))
@@ -194,7 +194,7 @@ fn sha1_block(state: &mut [u32; 5], block: &[u8]) {
 }
 
 /// RFC 4648 4, with padding.
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {

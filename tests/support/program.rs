@@ -1,7 +1,9 @@
 //! Programs under test: started, listened to, ended. The only place of the tests that starts any.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -71,6 +75,53 @@ pub async fn run<S: AsRef<OsStr>>(
     };
     assert!(!late, "{shown} did not end within {within:?}: {ran:#?}");
     ran
+}
+
+/// Runs a program on a terminal of 80 columns and 24 rows to its end, which must come `within` this time: its exit
+/// status, and everything that it wrote there.
+pub async fn run_on_terminal<S: AsRef<OsStr>>(
+    program: &Path,
+    arguments: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> (i32, String) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("the system has terminals");
+    grantpt(&terminal).expect("it is ours");
+    unlockpt(&terminal).expect("it is ours");
+    let inside = ioctl_tiocgptpeer(&terminal, flags).expect("it has another end");
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(inside.as_fd(), size).expect("it can have this size");
+    let stdout = inside.try_clone().expect("there are descriptors left");
+    let mut command = command(program, arguments, variables);
+    command.stdout(stdout).stderr(inside);
+    let shown = format!("{command:?}");
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    // With it go the ends of the terminal that belong to this process.
+    drop(command);
+    let (pid, deadline) = (pid_of(&child), Instant::now() + within);
+    // The last of the other ends is closed by an error, not by an end of the file.
+    let written = tokio::task::spawn_blocking(move || {
+        let mut written = Vec::new();
+        drop(File::from(terminal).read_to_end(&mut written));
+        String::from_utf8_lossy(&written).into_owned()
+    });
+    let in_time = tokio::task::spawn_blocking(move || processes::exits(pid, deadline));
+    let in_time = in_time.await.expect("waiting for a program does not panic");
+    if !in_time {
+        processes::send(pid, Signal::KILL);
+    }
+    let status = child.wait().expect("the child is ours to wait for");
+    let written = written.await.expect("reading a terminal does not panic");
+    assert!(in_time, "{shown} did not end within {within:?}: {written}");
+    (status_of(status), written)
 }
 
 fn command<S: AsRef<OsStr>>(
