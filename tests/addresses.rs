@@ -202,11 +202,9 @@ async fn a_version_that_stops_answering_on_probation_is_taken_back() {
     hitless.has_standby_of("web").await;
     load.answers(20).await;
     new.stop();
-    let back = |status: &Status| status.live("web") == Some(1);
-    let status = hitless
-        .wait_for("the old list serves again", SOON, back)
-        .await;
-    assert_eq!(status.failovers("web"), 1, "{status}");
+    let told = |status: &Status| status.failovers("web") == 1;
+    let status = hitless.wait_for("it is taken back", SOON, told).await;
+    assert_eq!(status.live("web"), Some(1), "{status}");
     assert!(status.0["apps"][0]["moved"].is_null(), "{status}");
     load.answers(20).await;
     load.stop().await.expect_none_failed(&["web"]);

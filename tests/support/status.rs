@@ -46,6 +46,15 @@ impl Status {
         self.flag(app, "paused")
     }
 
+    /// The process ids of the generations in this state.
+    pub fn pids_in(&self, app: &str, state: &str) -> Vec<i64> {
+        let generations = self.app(app)["generations"].as_array();
+        let generations = generations.into_iter().flatten();
+        let in_state = generations.filter(|one| one["state"] == state);
+        let pids = in_state.filter_map(|one| one["pids"].as_array());
+        pids.flatten().filter_map(|pid| pid.as_i64()).collect()
+    }
+
     /// How many generations are in this state.
     pub fn generations_in(&self, app: &str, state: &str) -> usize {
         let generations = self.app(app)["generations"].as_array();

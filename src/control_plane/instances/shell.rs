@@ -1,7 +1,9 @@
 //! The shell around the machine of one generation: owns its processes, its checks and its timers. One task; never decides.
 
+mod shown;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -11,7 +13,7 @@ use tracing::warn;
 use super::beginning::begin;
 use super::machine::{Action, Event, Machine, Slot, Timer, Word};
 use super::place::{Happened, News, Place, Tasks};
-use super::{Member, Order, Plan, Record, Report, Shown, Told};
+use super::{Order, Plan, Record, Report, Shown, Told};
 use crate::control_plane::backoff::GOOD_SERVICE;
 use crate::control_plane::process::Exit;
 use crate::control_plane::readiness::Probe;
@@ -373,34 +375,6 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
         self.timers.insert(timer, Instant::now() + after);
     }
 
-    fn balance(&self) {
-        if let Some(published) = &self.published {
-            published.payload.balance(self.in_balance());
-        }
-    }
-
-    fn in_balance(&self) -> Vec<live::Instance> {
-        let instances = |number: usize| {
-            let addresses = self.places[number].addresses.iter();
-            addresses.map(move |address| live::Instance {
-                number: outside(number),
-                address: address.clone(),
-            })
-        };
-        self.machine.balance().flat_map(instances).collect()
-    }
-
-    fn publish(&mut self) -> Arc<live::Generation<Backend>> {
-        let (nudge, alarm) = (Arc::clone(&self.plan.nudge), Arc::clone(&self.plan.alarm));
-        let workers = self.plan.workers;
-        let backend = Backend::new(self.in_balance(), workers, move || alarm.notify_one());
-        let generation = live::Generation::new(self.plan.generation, backend, workers, move |_| {
-            nudge.notify_one();
-        });
-        self.turn = None;
-        Arc::clone(self.published.insert(Arc::new(generation)))
-    }
-
     async fn told(&mut self, word: Word) {
         let report = match word {
             Word::Spawned => {
@@ -441,26 +415,5 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
 
     async fn tell(&self, report: Report) {
         tell(&self.home, self.plan.generation, report).await;
-    }
-
-    fn show(&self, change: impl FnOnce(&mut Shown)) {
-        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn show_members(&self) {
-        let balance: Vec<_> = self.machine.balance().collect();
-        let members = |(number, place): (usize, &Place)| {
-            let ready = balance.contains(&number);
-            let pid = place.process.as_ref().map(|process| process.pid());
-            let addresses = self.tasks.shown(number, place);
-            addresses.into_iter().map(move |address| Member {
-                number: outside(number),
-                pid,
-                address,
-                ready,
-            })
-        };
-        let members = self.places.iter().enumerate().flat_map(members).collect();
-        self.show(|shown| shown.members = members);
     }
 }
