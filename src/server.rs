@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use self::sockets::Sockets;
@@ -301,12 +301,17 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     if !matters {
         return std::future::pending().await;
     }
+    let mut starts = JoinSet::new();
     for handle in handles {
+        // Each by itself: one that takes long must not hide another one's failure.
         let mut changes = handle.changes();
-        let Ok(status) = changes.wait_for(|status| status.has_started()).await else {
-            return;
-        };
-        if status.first_start == FirstStart::Failed {
+        starts.spawn(async move {
+            let started = changes.wait_for(|status| status.has_started()).await;
+            started.map_or(FirstStart::Failed, |status| status.first_start)
+        });
+    }
+    while let Some(start) = starts.join_next().await {
+        if start.is_ok_and(|start| start == FirstStart::Failed) {
             return;
         }
     }

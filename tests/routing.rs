@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hitless::data_plane::route::{HostPattern, Route, Routes};
 use http::{HeaderValue, header};
@@ -12,6 +12,7 @@ use support::client::{Answer, fetch, get};
 use support::server::Server;
 use support::steady::{Steady, Target};
 use support::world::{Hitless, SOON};
+use tokio::time::Instant;
 
 /// A section of the file.
 fn section(name: &str, app: &App, lines: &str) -> String {

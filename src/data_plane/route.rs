@@ -58,7 +58,7 @@ pub struct Target {
 #[derive(Debug, Default)]
 struct Segment {
     target: Option<Target>,
-    below: HashMap<Box<str>, Segment>,
+    below: HashMap<Box<str>, Self>,
 }
 
 // === impl Routes ===

@@ -185,17 +185,17 @@ impl<F: FnMut(Tidings)> Attendant<F> {
                 if self.told.is_none() {
                     (self.tell)(Tidings::Probed(probe));
                 }
-                return Flow::Continue(());
+                Flow::Continue(())
             }
             Word::Unfit(reason) => {
                 if self.told.is_none() {
                     (self.tell)(Tidings::Unfit(reason));
                 }
-                return Flow::Continue(());
+                Flow::Continue(())
             }
             Word::Checked(check) => {
                 (self.tell)(Tidings::Checked(check));
-                return Flow::Continue(());
+                Flow::Continue(())
             }
             Word::Up => {
                 member.up = true;
