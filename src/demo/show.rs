@@ -360,3 +360,38 @@ fn ending(account: &Account, scenes: &[Scene]) -> Ending {
         Ending::Kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ledger::Tally;
+    use super::*;
+
+    fn scene(result: Result<&str, &str>) -> Scene {
+        Scene {
+            said: Vec::new(),
+            result: result.map(str::to_owned).map_err(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn one_broken_promise_is_enough() {
+        let well = Account {
+            acts: vec![Tally::default(), Tally::default()],
+            ..Account::default()
+        };
+        let good = [scene(Ok("it serves"))];
+        assert_eq!(ending(&well, &good), Ending::Kept);
+        let mut failed = well.clone();
+        failed.acts[1].failed = 1;
+        assert_eq!(ending(&failed, &good), Ending::Broken);
+        let closed = Account {
+            closed: 1,
+            ..well.clone()
+        };
+        assert_eq!(ending(&closed, &good), Ending::Broken);
+        let wrong = [scene(Ok("it serves")), scene(Err("nothing serves"))];
+        assert_eq!(ending(&well, &wrong), Ending::Broken);
+        assert!(telling::moral(&well, &wrong).contains("1 acts ended wrong"));
+        assert!(telling::moral(&failed, &good).starts_with("1 failed"));
+    }
+}

@@ -11,6 +11,9 @@
 //!
 //! They have a thread of their own, so that what the show draws costs no client time. They know nothing of reloads.
 
+mod connection;
+mod websockets;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,17 +22,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http_body_util::Full;
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle as Task, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 
+use self::connection::{Answer, Connection, NoAnswer};
 use super::super::checksum::Crc32;
 use super::ledger::{Exchange, How, Kind, Ledger, Trouble};
-use super::socket::{Ended, WebSocket};
 
 /// How long a client waits for a whole answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -67,30 +67,6 @@ struct Lane {
     kind: Kind,
     ticks: Interval,
     connection: Option<Connection>,
-}
-
-/// One HTTP/1.1 connection.
-struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Task<Result<(), hyper::Error>>,
-}
-
-/// A whole answer.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    head_at: Instant,
-}
-
-/// Why there is no whole answer.
-enum NoAnswer {
-    /// The server had closed the connection before anything was sent.
-    Unsent,
-    /// Nothing came.
-    Broken(String),
-    /// The body ended before its end.
-    BrokenOff(HeaderMap, String),
 }
 
 // === impl Clients ===
@@ -155,7 +131,7 @@ async fn work(shared: &Arc<Shared>, stop: &watch::Receiver<bool>) {
         }
     }
     for messages in [u64::MAX, MESSAGES_SHORT] {
-        lanes.spawn(websocket_lane(Arc::clone(shared), stop.clone(), messages));
+        lanes.spawn(websockets::lane(Arc::clone(shared), stop.clone(), messages));
     }
     while lanes.join_next().await.is_some() {}
 }
@@ -342,133 +318,4 @@ impl Lane {
 
 fn version(headers: &HeaderMap) -> Option<u64> {
     headers.get("x-version")?.to_str().ok()?.parse().ok()
-}
-
-/// A WebSocket that echoes all the time, opened anew after so many messages, or when it was asked to go.
-async fn websocket_lane(shared: Arc<Shared>, mut stop: watch::Receiver<bool>, messages: u64) {
-    let every = Duration::from_millis(100);
-    let mut ticks = ticks(Instant::now(), every);
-    while goes_on(&mut ticks, &mut stop).await {
-        let sent = Instant::now();
-        let opened = timeout(ANSWER_WITHIN, WebSocket::open(shared.address)).await;
-        match opened.unwrap_or_else(|late| Err(late.into())) {
-            Ok(socket) => {
-                shared.push(Kind::WebSocket, sent, Some(socket.version()), None);
-                echo_lane(&shared, &mut ticks, &mut stop, messages, socket).await;
-            }
-            Err(error) => {
-                let trouble = Trouble::new(How::NoAnswer, error.to_string());
-                shared.push(Kind::WebSocket, sent, None, Some(trouble));
-            }
-        }
-    }
-}
-
-/// Echoes until it has sent its messages, the server asks to go, something breaks or all is over.
-async fn echo_lane(
-    shared: &Shared,
-    ticks: &mut Interval,
-    stop: &mut watch::Receiver<bool>,
-    messages: u64,
-    mut socket: WebSocket,
-) {
-    let version = Some(socket.version());
-    let mut sent = Instant::now();
-    let mut ended = Ok(());
-    for message in 0..messages {
-        if ended.is_err() || !goes_on(ticks, stop).await {
-            break;
-        }
-        sent = Instant::now();
-        ended = in_time(socket.echo(&message.to_string())).await;
-        if ended.is_ok() {
-            shared.push(Kind::Echo, sent, version, None);
-        }
-    }
-    if ended.is_ok() {
-        sent = Instant::now();
-        ended = in_time(socket.close()).await;
-    }
-    match ended {
-        Ok(()) => {}
-        // 1012: the server has no more room for it; a client comes back.
-        Err(Ended::Closed(1012)) => shared.ledger.push_farewell(),
-        Err(Ended::Closed(code)) => {
-            let trouble = Trouble::new(How::Wrong, format!("closed with {code}"));
-            shared.push(Kind::Echo, sent, version, Some(trouble));
-        }
-        Err(Ended::Broken(error)) => {
-            let trouble = Trouble::new(How::BrokenOff, error.to_string());
-            shared.push(Kind::Echo, sent, version, Some(trouble));
-        }
-    }
-}
-
-async fn in_time(exchange: impl Future<Output = Result<(), Ended>>) -> Result<(), Ended> {
-    let ended = timeout(ANSWER_WITHIN, exchange).await;
-    ended.unwrap_or_else(|late| Err(Ended::Broken(late.into())))
-}
-
-// === impl Connection, Answer ===
-
-impl Connection {
-    async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = timeout(ANSWER_WITHIN, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(io::Error::other)?;
-        Ok(Self {
-            sender,
-            driver: tokio::spawn(connection),
-        })
-    }
-
-    fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.driver.is_finished()
-    }
-
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
-        if self.sender.ready().await.is_err() {
-            return Err(NoAnswer::Unsent);
-        }
-        let answered = self.sender.try_send_request(request).await;
-        let answer = answered.map_err(|mut error| match error.take_message() {
-            Some(_) => NoAnswer::Unsent,
-            None => NoAnswer::Broken(causes(error.error())),
-        })?;
-        let head_at = Instant::now();
-        let (head, body) = answer.into_parts();
-        match body.collect().await {
-            Ok(body) => Ok(Answer {
-                status: head.status,
-                headers: head.headers,
-                body: body.to_bytes(),
-                head_at,
-            }),
-            Err(error) => Err(NoAnswer::BrokenOff(head.headers, causes(&error))),
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// The error with its causes, for hyper's own words say little.
-fn causes(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
 }

@@ -2,6 +2,10 @@
 //!
 //! It keeps figures and the first few failures, never the exchanges themselves, so that it does not grow with the load.
 
+mod exchange;
+
+pub(super) use self::exchange::{Exchange, How, Kind, Trouble};
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,59 +18,6 @@ const FAILURES_MAX: usize = 10;
 
 /// How much later than the swap the verdict may be known here.
 const VERDICT_LAG: Duration = Duration::from_millis(250);
-
-/// The kinds of exchanges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A GET on a connection that is kept alive.
-    Kept,
-    /// A GET on a connection of its own.
-    Fresh,
-    /// A POST with a body, checked by its checksum.
-    Upload,
-    /// A GET that the app takes its time for.
-    Slow,
-    /// A long chunked answer, its content checked.
-    Download,
-    /// The handshake of a WebSocket.
-    WebSocket,
-    /// A message on a WebSocket and its echo.
-    Echo,
-}
-
-/// One exchange that has ended.
-#[derive(Clone, Debug)]
-pub(super) struct Exchange {
-    pub(super) kind: Kind,
-    pub(super) sent: Instant,
-    /// From there to the head of the answer, less the time that the app took by its own account.
-    pub(super) wait: Option<Duration>,
-    /// The version that answered; none if no app did.
-    pub(super) version: Option<u64>,
-    /// What was wrong with it.
-    pub(super) trouble: Option<Trouble>,
-}
-
-/// What was wrong with an exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) how: How,
-    /// The same for people.
-    pub(super) what: String,
-}
-
-/// How an exchange failed, as far as a client can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
-    /// The app answered, with a status that is none of success.
-    Refused,
-    /// No app answered: the connection broke, or hitless said so.
-    NoAnswer,
-    /// The app's answer had begun, and ended before its end.
-    BrokenOff,
-    /// The answer is whole and wrong.
-    Wrong,
-}
 
 /// A version that is going to break after it went live, so that some of what fails with it is beyond the promises.
 #[derive(Clone, Copy, Debug)]
@@ -344,33 +295,6 @@ impl Tally {
             way.push(latest);
         }
         way
-    }
-}
-
-// === impl Kind ===
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kept => "a GET",
-            Self::Fresh => "a GET on a fresh connection",
-            Self::Upload => "an upload",
-            Self::Slow => "a slow GET",
-            Self::Download => "a download",
-            Self::WebSocket => "the opening of a WebSocket",
-            Self::Echo => "a message on a WebSocket",
-        }
-    }
-}
-
-// === impl Trouble ===
-
-impl Trouble {
-    pub(super) fn new(how: How, what: impl Into<String>) -> Self {
-        Self {
-            how,
-            what: what.into(),
-        }
     }
 }
 
