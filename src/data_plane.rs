@@ -13,6 +13,10 @@ mod worker;
 
 mod site;
 
+mod crowd;
+
+mod roster;
+
 mod connection;
 
 mod wire;
@@ -52,12 +56,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::crowd::Crowd;
 use self::listen::Bound;
 use self::route::Routes;
 use self::worker::Gauges;
 use crate::generation::AppName;
 use crate::live::{Backend, Live};
-use crate::telemetry::traffic::Traffic;
+use crate::telemetry::traffic::{Clients, Traffic};
 
 /// One app as the data plane knows it.
 #[derive(Debug)]
@@ -168,6 +173,7 @@ pub fn start(
     let shares = bound.into_shares();
     let gauges = Arc::new(Gauges::new(shares.len()));
     let list: Arc<[Arc<App>]> = apps.apps.into();
+    let crowd = Arc::new(Crowd::new(&settings.client));
     let threads = shares.into_iter().enumerate().map(|(index, share)| {
         assert_eq!(share.len(), apps.routes.len(), "a table for each address");
         let share = share.into_iter().zip(apps.routes.iter().cloned()).collect();
@@ -178,6 +184,7 @@ pub fn start(
             settings: settings.clone(),
             phase: phase.clone(),
             gauges: Arc::clone(&gauges),
+            crowd: Arc::clone(&crowd),
         };
         thread::Builder::new()
             .name(format!("worker-{index}"))
@@ -251,6 +258,11 @@ impl Workers {
     pub fn counter(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let gauges = Arc::clone(&self.gauges);
         move || gauges.connections() as u64
+    }
+
+    /// What is counted about client connections.
+    pub fn clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.gauges.clients)
     }
 
     /// How many were open when they were broken off.

@@ -212,6 +212,7 @@ impl Server {
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());
+        metrics.count_clients(running.clients());
 
         let about = About {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -109,6 +109,13 @@ fn client(raw: raw::Client) -> ClientConfig {
         head_fields_max: or(raw.head_fields_max, default.head_fields_max),
         idle_timeout: or(raw.idle_timeout, default.idle_timeout),
         body_timeout: or(raw.body_timeout, default.body_timeout),
+        write_timeout: or(raw.write_timeout, default.write_timeout),
+        linger_timeout: or(raw.linger_timeout, default.linger_timeout),
+        connections_max: or(raw.connections_max, default.connections_max),
+        connections_per_address_max: or(
+            raw.connections_per_address_max,
+            default.connections_per_address_max,
+        ),
     }
 }
 

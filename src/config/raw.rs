@@ -40,6 +40,10 @@ table! {
         head_fields_max: Number<usize, 1, 10_000>,
         idle_timeout: Positive,
         body_timeout: Positive,
+        write_timeout: Positive,
+        linger_timeout: Positive,
+        connections_max: Number<usize, 0, 1_000_000>,
+        connections_per_address_max: Number<usize, 0, 1_000_000>,
     }
 }
 

@@ -53,9 +53,25 @@ pub(super) fn make(reason: Reason, asker: &Asker) -> Response<Bytes> {
     response
 }
 
+/// The same for a client whose head could not be read, as it goes over the wire.
+pub(super) fn make_bare(reason: Reason) -> Vec<u8> {
+    let response = make(reason, &Asker::default());
+    let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    let length = response.body().len();
+    bytes.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+    bytes.extend_from_slice(response.body());
+    bytes
+}
+
 /// After these nobody knows where the next request begins, or nobody should be believed about it.
 fn ends_connection(reason: Reason) -> bool {
-    reason == Reason::BodyTimeout
+    matches!(reason, Reason::HeadTimeout | Reason::BodyTimeout)
         || matches!(
             status(reason),
             StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED

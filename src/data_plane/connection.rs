@@ -1,47 +1,67 @@
 //! One client connection: HTTP/1, its times and limits, its end.
 //!
-//! Never calls hyper's graceful shutdown, which closes a connection that a request is on its way on.
+//! ```text
+//!   parked --first bytes--> active --quiet for a sweep--> parked
+//!      \-------------------> leaving <--------------------/
+//! ```
+//!
+//! A connection on which nothing is under way is parked: a socket and nothing else, for hyper's part of it is large. Never
+//! calls hyper's graceful shutdown, which closes a connection that a request is on its way on.
 
+mod active;
 mod caught;
 mod linger;
 
-use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::spawn_local;
 
-use self::caught::Caught;
+use self::active::Active;
+pub(super) use self::linger::IDLE_MAX as LINGER_IDLE_MAX;
+use self::linger::Linger;
 use super::Phase;
+use super::answer;
 use super::headers::Origin;
-use super::proxy;
+use super::roster::Call;
 use super::route::Target;
-use super::wire::{Pulse, Socket, Wire};
+use super::site::Ledger;
+use super::wire::{Doing, Socket};
 use super::worker::{Gate, Seat, Worker};
-use crate::telemetry::traffic::Reason;
+use crate::telemetry::traffic::{Closed, Reason};
+
+/// How much is read before there is a buffer of hyper's.
+const FIRST_READ: usize = 4096;
 
 /// The times and limits towards clients: `[client]` of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long a request head may take.
+    /// How long a request head may take, from its first byte.
     pub head_timeout: Duration,
     /// How many bytes a request head may have.
     pub head_bytes_max: usize,
     /// How many fields a request head may have.
     pub head_fields_max: usize,
-    /// How long a kept-alive connection may be silent between two requests.
+    /// How long a connection may be silent before its first request and between two.
     pub idle_timeout: Duration,
     /// How long a request body may make no progress.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// How long what a client still sends is read after it got an early answer.
+    pub linger_timeout: Duration,
+    /// How many connections there may be, over all workers. Zero: no limit.
+    pub connections_max: usize,
+    /// How many of them one address may have. Zero: no limit.
+    pub connections_per_address_max: usize,
 }
 
 /// Where a client connection comes from; a unix socket tells neither.
@@ -55,122 +75,263 @@ pub(super) struct Peer {
 
 /// A client as its requests see it.
 pub(super) struct Client {
-    seat: Seat,
+    worker: Rc<Worker>,
     gate: Rc<Gate>,
+    address: Option<IpAddr>,
     origin: Origin,
 }
 
-/// How serving a connection ended.
-#[derive(Debug)]
-enum End {
-    /// The server is stopping, and no request is under way.
-    Idle,
-    /// hyper is done with it.
-    Done(hyper::Result<()>),
-}
-
-/// Serves one client connection in a task of its own.
+/// Serves one client connection in a task of its own, if there may be one more.
 pub(super) fn spawn(socket: Socket, peer: Peer, gate: &Rc<Gate>, worker: &Rc<Worker>) {
-    let client = Rc::new(Client {
-        seat: worker.seat(),
-        gate: Rc::clone(gate),
-        origin: Origin::new(peer.address, peer.port, false),
-    });
-    spawn_local(serve(socket, client));
+    if let Some(seat) = worker.admit(peer.address) {
+        let gate = Rc::clone(gate);
+        spawn_local(Connection::new(socket, peer.port, gate, seat));
+    }
 }
 
-async fn serve(socket: Socket, client: Rc<Client>) {
-    let pulse = Arc::new(Pulse::default());
-    let service = {
-        let (client, pulse) = (Rc::clone(&client), Arc::clone(&pulse));
-        service_fn(move |request| {
-            pulse.forget_heard();
-            let strays = Rc::clone(&client.gate.strays);
-            let forward = proxy::forward(request, Rc::clone(&client), pulse.begin());
-            let answer = Caught::new(forward, strays);
-            async move { Ok::<_, Infallible>(answer.await) }
-        })
-    };
-    let config = &client.worker().settings.client;
-    let io = Wire::new(socket, Arc::clone(&pulse));
-    let mut connection = builder(config)
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut woken_on_phase = false;
-    let end = poll_fn(|cx| {
-        if !woken_on_phase {
-            client.seat.wake_on_phase(cx.waker());
-            woken_on_phase = true;
+/// A connection from its first moment to its last. Small, for there may be very many that do nothing.
+struct Connection {
+    state: State,
+    seat: Seat,
+    gate: Rc<Gate>,
+    port: Option<u16>,
+    is_known: bool,
+}
+
+enum State {
+    Parked(Socket),
+    Active(Active),
+    Leaving(Linger),
+    Gone,
+}
+
+/// What came of looking at it.
+enum Step {
+    /// There is nothing to do until it is woken.
+    Stay(State),
+    /// It is now this, and has to be looked at.
+    Go(State),
+}
+
+/// How long the client is listened to before the connection is closed.
+enum Farewell {
+    /// Not at all.
+    None,
+    /// For a moment, so that what is on its way does not turn into a reset.
+    Moment,
+    /// As long as a client may take that still sends although it has its answer.
+    Patient,
+}
+
+// === impl Connection ===
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let me = self.get_mut();
+        if !me.is_known {
+            // A task has one waker for all of its life.
+            me.seat.wake_by(cx.waker());
+            me.is_known = true;
         }
-        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(End::Done(result));
+        loop {
+            let step = match std::mem::replace(&mut me.state, State::Gone) {
+                State::Parked(socket) => me.wait(socket, cx),
+                State::Active(active) => me.serve(active, cx),
+                State::Leaving(linger) => me.linger(linger, cx),
+                State::Gone => return Poll::Ready(()),
+            };
+            match step {
+                Step::Go(state) => me.state = state,
+                Step::Stay(state) => {
+                    me.state = state;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn new(socket: Socket, port: Option<u16>, gate: Rc<Gate>, seat: Seat) -> Self {
+        seat.is_idle();
+        Self {
+            state: State::Parked(socket),
+            seat,
+            gate,
+            port,
+            is_known: false,
+        }
+    }
+
+    /// Waits for the first bytes of a request.
+    fn wait(&self, mut socket: Socket, cx: &mut Context<'_>) -> Step {
+        let mut space = [MaybeUninit::uninit(); FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut socket).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                let ahead = Bytes::copy_from_slice(buffer.filled());
+                return Step::Go(self.activate(socket, ahead));
+            }
+            // The client has left.
+            Poll::Ready(_) => return Step::Go(State::Gone),
+            Poll::Pending => {}
+        }
+        // Nothing is on its way as far as can be seen, so that closing loses nothing.
+        if self.worker().phase() >= Phase::ClosingIdle {
+            return Step::Go(self.leave(socket, &Farewell::Moment));
+        }
+        match self.seat.call() {
+            Some(Call::Close(why)) => {
+                self.tell_closed(why);
+                Step::Go(self.leave(socket, &Farewell::Moment))
+            }
+            Some(Call::Park | Call::HeadLate | Call::Abort) | None => {
+                Step::Stay(State::Parked(socket))
+            }
+        }
+    }
+
+    /// Hands it to hyper, with what was read already.
+    fn activate(&self, socket: Socket, ahead: Bytes) -> State {
+        let client = Client {
+            worker: Rc::clone(self.worker()),
+            gate: Rc::clone(&self.gate),
+            address: self.seat.address(),
+            origin: Origin::new(self.seat.address(), self.port, false),
+        };
+        let active = Active::new(socket, ahead, client);
+        self.seat.is_active(active.pulse());
+        State::Active(active)
+    }
+
+    fn serve(&self, mut active: Active, cx: &mut Context<'_>) -> Step {
+        if let Poll::Ready(result) = active.poll(cx) {
+            return Step::Go(self.ended(active, result));
         }
         // hyper has just tried to read, so a request whose bytes are here already has begun.
-        if client.worker().phase() >= Phase::ClosingIdle && pulse.is_idle() {
-            return Poll::Ready(End::Idle);
+        if self.worker().phase() >= Phase::ClosingIdle && active.pulse().is_idle() {
+            return Step::Go(match active.into_parts() {
+                Some((socket, _)) => self.leave(socket, &Farewell::Moment),
+                None => State::Gone,
+            });
         }
-        Poll::Pending
-    })
-    .await;
-    let Some(parts) = connection.into_parts() else {
-        // It is a tunnel now, with a seat of its own.
-        return;
-    };
-    let socket = parts.io.into_inner().into_socket();
-    close(socket, &end, !parts.read_buf.is_empty(), &pulse, &client).await;
-}
-
-fn builder(config: &Config) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // hyper's timer runs while the connection is idle as well.
-        .header_read_timeout(config.head_timeout.max(config.idle_timeout))
-        .half_close(false)
-        .writev(true)
-        .max_headers(config.head_fields_max)
-        .max_buf_size(config.head_bytes_max.max(MIN_BUFFER))
-        .max_header_size(config.head_bytes_max);
-    builder
-}
-
-/// hyper panics below it.
-const MIN_BUFFER: usize = 8 * 1024;
-
-/// Closes a connection without letting unread bytes destroy what the client has not read yet.
-async fn close(socket: Socket, end: &End, head_begun: bool, pulse: &Pulse, client: &Client) {
-    if let End::Done(Err(error)) = end {
-        let reason = explain(error, head_begun);
-        if let Some(reason) = reason {
-            client.gate.strays.counters().answered(reason);
+        if !active.pulse().was_called() {
+            return Step::Stay(State::Active(active));
         }
-        if reason == Some(Reason::HeadTimeout) {
-            // hyper closes without a word. What does not fit now would not be read either.
-            let _ = socket.try_write(LATE);
-        } else if reason.is_none() {
-            // The client is gone, or an answer was cut short: it must not look like an end.
-            return;
+        // What was called out may not be true any more.
+        match (self.seat.call(), active.pulse().doing()) {
+            (Some(Call::Park), Doing::Resting(_)) => Step::Go(self.park(active)),
+            (Some(Call::HeadLate), Doing::InHead(_)) => Step::Go(self.head_late(active)),
+            (Some(Call::Abort), Doing::Stalled(_) | Doing::CutShort) => {
+                Step::Go(self.abort(active))
+            }
+            _ => Step::Stay(State::Active(active)),
         }
-    } else if matches!(end, End::Done(_))
-        && client.worker().phase() == Phase::Serving
-        && !pulse.was_cut_short()
-    {
-        return;
     }
-    linger::close(socket).await;
+
+    /// Takes it from hyper. What hyper has read of a head is not lost: it gets that back, and the head its time.
+    fn park(&self, active: Active) -> State {
+        match active.into_parts() {
+            None => State::Gone,
+            Some((socket, rest)) if rest.is_empty() => {
+                self.seat.is_idle();
+                State::Parked(socket)
+            }
+            Some((socket, rest)) => self.activate(socket, rest),
+        }
+    }
+
+    fn head_late(&self, active: Active) -> State {
+        match active.into_parts() {
+            None => State::Gone,
+            // What was heard belonged to the request before.
+            Some((socket, rest)) if rest.is_empty() => {
+                self.seat.is_idle();
+                State::Parked(socket)
+            }
+            Some((socket, _)) => {
+                self.gate.strays.counters().answered(Reason::HeadTimeout);
+                self.tell_closed(Closed::HeadTimeout);
+                // What does not fit now would not be read either.
+                let _ = socket.try_write(&answer::make_bare(Reason::HeadTimeout));
+                self.leave(socket, &Farewell::Moment)
+            }
+        }
+    }
+
+    fn abort(&self, active: Active) -> State {
+        self.tell_closed(Closed::WriteTimeout);
+        if let Some((socket, _)) = active.into_parts() {
+            socket.abort();
+        }
+        State::Gone
+    }
+
+    /// hyper is done with it. Unread bytes must not destroy what the client has not read yet.
+    fn ended(&self, active: Active, result: hyper::Result<()>) -> State {
+        let pulse = std::sync::Arc::clone(active.pulse());
+        let Some((socket, rest)) = active.into_parts() else {
+            // It is a tunnel now, with a seat of its own.
+            return State::Gone;
+        };
+        let farewell = match result {
+            Err(error) => match explain(&error) {
+                Some(reason) => {
+                    self.gate.strays.counters().answered(reason);
+                    let peer = self.seat.address();
+                    tracing::debug!(?peer, reason = reason.as_str(), "closed: no request");
+                    Farewell::Patient
+                }
+                // The client is gone, or an answer was cut short: it must not look like an end.
+                None => Farewell::None,
+            },
+            Ok(()) if pulse.has_waited() => Farewell::Moment,
+            Ok(()) if pulse.was_cut_short() || !rest.is_empty() => Farewell::Patient,
+            Ok(()) if self.worker().phase() == Phase::Serving => Farewell::None,
+            Ok(()) => Farewell::Moment,
+        };
+        self.leave(socket, &farewell)
+    }
+
+    fn leave(&self, socket: Socket, farewell: &Farewell) -> State {
+        let limit = match farewell {
+            Farewell::None => return State::Gone,
+            Farewell::Moment => linger::MOMENT,
+            Farewell::Patient => self.worker().settings.client.linger_timeout,
+        };
+        self.seat.is_leaving();
+        State::Leaving(Linger::new(socket, limit))
+    }
+
+    fn linger(&self, mut linger: Linger, cx: &mut Context<'_>) -> Step {
+        if self.worker().phase() >= Phase::ClosingIdle {
+            linger.hurry();
+        }
+        match linger.poll(cx) {
+            Poll::Ready(()) => Step::Go(State::Gone),
+            Poll::Pending => Step::Stay(State::Leaving(linger)),
+        }
+    }
+
+    fn tell_closed(&self, why: Closed) {
+        self.worker().clients().closed(why);
+        let peer = self.seat.address();
+        tracing::debug!(?peer, reason = why.as_str(), "client connection closed");
+    }
+
+    fn worker(&self) -> &Rc<Worker> {
+        self.seat.worker()
+    }
 }
 
-const LATE: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// What hyper has answered by itself, or left unanswered, before any request was there.
-fn explain(error: &hyper::Error, head_begun: bool) -> Option<Reason> {
+/// What hyper has answered by itself before any request was there.
+fn explain(error: &hyper::Error) -> Option<Reason> {
     if error.is_parse_too_large() {
         Some(Reason::HeadTooLarge)
-    } else if error.is_parse() {
-        Some(Reason::BadRequest)
     } else {
-        (error.is_timeout() && head_begun).then_some(Reason::HeadTimeout)
+        error.is_parse().then_some(Reason::BadRequest)
     }
 }
 
@@ -184,6 +345,10 @@ impl Default for Config {
             head_fields_max: 100,
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            linger_timeout: Duration::from_secs(30),
+            connections_max: 10_000,
+            connections_per_address_max: 0,
         }
     }
 }
@@ -193,12 +358,22 @@ impl Default for Config {
 impl Client {
     /// The worker that serves it.
     pub(super) fn worker(&self) -> &Rc<Worker> {
-        self.seat.worker()
+        &self.worker
     }
 
     /// Where a request of it goes that is for this host and path.
     pub(super) fn route(&self, host: Option<&[u8]>, path: &str) -> Option<Target> {
         self.gate.routes.find(host, path)
+    }
+
+    /// Where that is counted which belongs to no app.
+    pub(super) fn strays(&self) -> &Rc<Ledger> {
+        &self.gate.strays
+    }
+
+    /// A place for what its connection becomes.
+    pub(super) fn successor(&self) -> Seat {
+        self.worker.successor(self.address)
     }
 
     /// What its requests tell the app about it.
@@ -212,5 +387,17 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside it an idle connection costs its task, its place in the roster and what tokio keeps of a socket.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of::<Connection>();
+        assert!(size <= 128, "{size} bytes");
     }
 }

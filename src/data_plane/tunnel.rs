@@ -6,7 +6,6 @@ mod frames;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use super::exchange::{Exchange, Order};
 use super::headers;
 use super::upstream::Link;
 use super::wire::{Io, Socket};
-use super::worker::{Seat, Worker};
+use super::worker::Seat;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
 const BUFFER: usize = 16 * 1024;
@@ -59,7 +58,7 @@ pub(super) fn open(
     link: Link,
     asked: Option<OnUpgrade>,
     exchange: Exchange,
-    worker: &Rc<Worker>,
+    seat: Seat,
 ) -> Result<Response<Source>, Reason> {
     let client = asked.ok_or(Reason::BadUpgrade)?;
     if !headers::switch_protocols(&mut response) {
@@ -68,7 +67,6 @@ pub(super) fn open(
     let app = hyper::upgrade::on(&mut response);
     link.detach();
     exchange.become_stream(StreamKind::Websocket);
-    let seat = worker.seat();
     spawn_local(Tunnel { exchange, seat }.run(client, app));
     Ok(response.map(|_| Source::Whole(Bytes::new())))
 }

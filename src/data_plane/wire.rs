@@ -1,7 +1,12 @@
 //! The bytes of one connection, client's or app's, on their way between hyper and the socket.
 //!
 //! Gathers small writes into one send and tells whoever asks whether anything was read and whether all is flushed.
-//! Never shuts a socket down: whoever ends the connection decides how.
+//! Never shuts a socket down: whoever ends the connection decides how. Never looks at a clock: the sweep over all
+//! connections does, and compares what is told here.
+
+mod socket;
+
+pub(super) use self::socket::Socket;
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -10,19 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
+use bytes::{Buf, Bytes};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
 /// Vectored writes up to this size are copied into one send; measured, larger ones are cheaper as they are.
 const GATHER_MAX: usize = 4096;
-
-/// A connected socket.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 /// A socket as hyper sees it.
 pub(super) type Io = TokioIo<Wire>;
@@ -32,6 +30,8 @@ pub(super) type Io = TokioIo<Wire>;
 pub(super) struct Wire {
     socket: Socket,
     pulse: Arc<Pulse>,
+    /// What was read from the socket before it came here.
+    ahead: Bytes,
 }
 
 /// What is known about a connection from the bytes that passed and the messages that are alive.
@@ -49,6 +49,29 @@ pub(super) struct Pulse {
     flushed: AtomicU32,
     /// A message was left unread.
     cut_short: AtomicBool,
+    /// The client had its time to send the rest of a message.
+    waited: AtomicBool,
+    /// Odd while a write waits for the other side; each change counts.
+    stalled: AtomicU32,
+    /// Somebody has something to tell the connection.
+    called: AtomicBool,
+}
+
+/// What a connection is doing, as far as the bytes tell. As long as it is equal to what was seen before, nothing has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It is between two messages, and this is how many there were.
+    Resting(u32),
+    /// Bytes came after that many messages, and they are not a whole head yet.
+    InHead(u32),
+    /// A message is under way.
+    InMessage,
+    /// No message is under way, and hyper has not yet said that all is with the kernel.
+    Unflushed,
+    /// A message was not read to its end, and hyper is to end the connection.
+    CutShort,
+    /// The other side takes nothing of what is written to it, for the how-manieth time.
+    Stalled(u32),
 }
 
 /// One message that is alive.
@@ -63,11 +86,30 @@ thread_local! {
 
 impl Wire {
     pub(super) fn new(socket: Socket, pulse: Arc<Pulse>) -> Io {
-        TokioIo::new(Self { socket, pulse })
+        Self::resume(socket, pulse, Bytes::new())
+    }
+
+    /// A socket that something was read from already.
+    pub(super) fn resume(socket: Socket, pulse: Arc<Pulse>, ahead: Bytes) -> Io {
+        TokioIo::new(Self {
+            socket,
+            pulse,
+            ahead,
+        })
     }
 
     pub(super) fn into_socket(self) -> Socket {
         self.socket
+    }
+
+    /// The same, and what was read ahead and nobody has asked for.
+    pub(super) fn into_parts(self) -> (Socket, Bytes) {
+        (self.socket, self.ahead)
+    }
+
+    fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.pulse.written(&result);
+        result
     }
 }
 
@@ -78,6 +120,13 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let me = self.get_mut();
+        if !me.ahead.is_empty() {
+            let length = me.ahead.len().min(buf.remaining());
+            buf.put_slice(&me.ahead[..length]);
+            me.ahead.advance(length);
+            me.pulse.heard.store(true, Relaxed);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let result = Pin::new(&mut me.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
@@ -93,7 +142,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+        let me = self.get_mut();
+        let result = Pin::new(&mut me.socket).poll_write(cx, bytes);
+        me.written(result)
     }
 
     /// hyper calls it with an empty write buffer only, so everything handed over before is with the kernel.
@@ -118,20 +169,22 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = Pin::new(&mut self.get_mut().socket);
-        if let [slice] = slices {
-            return socket.poll_write(cx, slice);
-        }
-        if slices.iter().map(|slice| slice.len()).sum::<usize>() > GATHER_MAX {
-            return socket.poll_write_vectored(cx, slices);
-        }
-        GATHERED.with_borrow_mut(|gathered| {
-            gathered.clear();
-            for slice in slices {
-                gathered.extend_from_slice(slice);
-            }
-            socket.poll_write(cx, gathered)
-        })
+        let me = self.get_mut();
+        let socket = Pin::new(&mut me.socket);
+        let result = if let [slice] = slices {
+            socket.poll_write(cx, slice)
+        } else if slices.iter().map(|slice| slice.len()).sum::<usize>() > GATHER_MAX {
+            socket.poll_write_vectored(cx, slices)
+        } else {
+            GATHERED.with_borrow_mut(|gathered| {
+                gathered.clear();
+                for slice in slices {
+                    gathered.extend_from_slice(slice);
+                }
+                socket.poll_write(cx, gathered)
+            })
+        };
+        me.written(result)
     }
 }
 
@@ -154,9 +207,29 @@ impl Pulse {
         self.heard.load(Relaxed)
     }
 
-    /// A message will not be read to its end.
+    /// A message will not be read to its end: what follows on the connection is no head, unless hyper finds one.
     pub(super) fn cut_short(&self) {
         self.cut_short.store(true, Relaxed);
+    }
+
+    /// The same, and the client had its time.
+    pub(super) fn give_up(&self) {
+        self.waited.store(true, Relaxed);
+        self.cut_short();
+    }
+
+    /// Whether the client had its time to send what it still has to.
+    pub(super) fn has_waited(&self) -> bool {
+        self.waited.load(Relaxed)
+    }
+
+    /// hyper has found the next head.
+    pub(super) fn found_head(&self) {
+        self.forget_heard();
+        if self.was_cut_short() {
+            self.cut_short.store(false, Relaxed);
+            self.waited.store(false, Relaxed);
+        }
     }
 
     /// Whether a message was not read to its end.
@@ -164,9 +237,53 @@ impl Pulse {
         self.cut_short.load(Relaxed)
     }
 
-    /// Whether the connection is between two messages: none alive, all flushed, nothing read since.
+    /// What the connection is doing.
+    pub(super) fn doing(&self) -> Doing {
+        let stalled = self.stalled.load(Relaxed);
+        let ended = self.ended.load(Relaxed);
+        if stalled % 2 == 1 {
+            Doing::Stalled(stalled)
+        } else if self.busy.load(Relaxed) > 0 {
+            Doing::InMessage
+        } else if !self.is_flushed() {
+            Doing::Unflushed
+        } else if self.was_cut_short() {
+            Doing::CutShort
+        } else if self.has_heard() {
+            Doing::InHead(ended)
+        } else {
+            Doing::Resting(ended)
+        }
+    }
+
+    /// Whether the connection is between two messages: none alive, all read to their end and flushed, nothing read since.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_flushed() && !self.has_heard()
+        matches!(self.doing(), Doing::Resting(_))
+    }
+
+    /// Has the connection look for what it is told, once it is woken.
+    pub(super) fn call(&self) {
+        self.called.store(true, Relaxed);
+    }
+
+    /// Whether it was called since it last looked.
+    pub(super) fn was_called(&self) -> bool {
+        let called = self.called.load(Relaxed);
+        if called {
+            self.called.store(false, Relaxed);
+        }
+        called
+    }
+
+    /// Some of a message went to the kernel, or could not.
+    fn written(&self, result: &Poll<io::Result<usize>>) {
+        // Until the next flush it is not all with the kernel.
+        let unflushed = self.ended.load(Relaxed).wrapping_sub(1);
+        self.flushed.store(unflushed, Relaxed);
+        let stalled = self.stalled.load(Relaxed);
+        if result.is_pending() == stalled.is_multiple_of(2) {
+            self.stalled.store(stalled.wrapping_add(1), Relaxed);
+        }
     }
 
     /// Whether no message is alive, and all that were are flushed.
@@ -190,72 +307,5 @@ impl Drop for Busy {
         pulse
             .ended
             .store(pulse.ended.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-}
-
-// === impl Socket ===
-
-impl Socket {
-    /// Writes what fits at once, for a last word to a client that is about to be left.
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
     }
 }

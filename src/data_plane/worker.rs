@@ -2,26 +2,30 @@
 //!
 //! Shares nothing with the other workers but what each app's `Live` publishes and a gauge that only it writes.
 
-use std::cell::{Cell, RefCell};
+mod seat;
+
+pub(super) use self::seat::Seat;
+
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
-use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::body::Discard;
+use super::crowd::Crowd;
 use super::listen::{self, Listener};
+use super::roster::Roster;
 use super::route::Routes;
 use super::site::{Ledger, Site};
 use super::{App, Phase, Settings};
-use crate::telemetry::traffic::Traffic;
+use crate::telemetry::traffic::{Clients, Traffic};
 
 /// What a worker is started with.
 pub(super) struct Start {
@@ -32,6 +36,7 @@ pub(super) struct Start {
     pub(super) settings: Settings,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) gauges: Arc<Gauges>,
+    pub(super) crowd: Arc<Crowd>,
 }
 
 /// What all tasks of one worker share.
@@ -42,7 +47,9 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     phase: Cell<Phase>,
     gauges: Arc<Gauges>,
-    roster: RefCell<Slab<Option<Waker>>>,
+    roster: Roster,
+    crowd: Arc<Crowd>,
+    said_full: Cell<Option<Instant>>,
     empty: Notify,
     discards: mpsc::UnboundedSender<Discard>,
 }
@@ -55,17 +62,12 @@ pub(super) struct Gate {
     pub(super) strays: Rc<Ledger>,
 }
 
-/// A client connection's place among those of its worker; for as long as it exists the connection counts as open.
-pub(super) struct Seat {
-    worker: Rc<Worker>,
-    key: usize,
-}
-
 /// What the workers tell about themselves. Each writes its own.
 #[derive(Debug)]
 pub(super) struct Gauges {
     workers: Box<[Gauge]>,
     changed: Notify,
+    pub(super) clients: Arc<Clients>,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,8 @@ pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
             spawn_local(Rc::clone(site).listen_to_routing());
         }
         spawn_local(sweep(Rc::clone(&worker)));
-        spawn_local(discard(queue));
+        let linger = worker.settings.client.linger_timeout;
+        spawn_local(discard(queue, linger));
         let mut accepting = JoinSet::new();
         for (listener, routes) in share {
             let gate = Rc::new(worker.gate(routes));
@@ -102,7 +105,7 @@ pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
     });
 }
 
-/// Looks at the deadlines of all exchanges from time to time, instead of a timer for each.
+/// Looks at the deadlines of all exchanges and connections from time to time, instead of a timer for each.
 async fn sweep(worker: Rc<Worker>) {
     let mut ticks = interval(worker.sweep_period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,13 +114,14 @@ async fn sweep(worker: Rc<Worker>) {
         for site in &worker.sites {
             site.sweep(now);
         }
+        worker.sweep_clients(now);
     }
 }
 
 /// Reads what clients still send after they got an answer.
-async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>) {
+async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>, limit: Duration) {
     while let Some(discard) = queue.recv().await {
-        spawn_local(discard.run());
+        spawn_local(discard.run(limit));
     }
 }
 
@@ -133,7 +137,9 @@ impl Worker {
             settings: start.settings,
             phase: Cell::new(Phase::Serving),
             gauges: start.gauges,
-            roster: RefCell::new(Slab::new()),
+            roster: Roster::default(),
+            crowd: start.crowd,
+            said_full: Cell::new(None),
             empty: Notify::new(),
             discards,
         }
@@ -162,16 +168,6 @@ impl Worker {
         self.phase.get()
     }
 
-    /// A place for a client connection.
-    pub(super) fn seat(self: &Rc<Self>) -> Seat {
-        let key = self.roster.borrow_mut().insert(None);
-        self.count_open();
-        Seat {
-            worker: Rc::clone(self),
-            key,
-        }
-    }
-
     /// Reads the rest of a request body off the path of its request.
     pub(super) fn discard(&self, discard: Discard) {
         // The receiver is gone only while the runtime is being dropped, and the connection with it.
@@ -189,7 +185,7 @@ impl Worker {
             if now == Phase::BreakingOff {
                 break;
             }
-            if accepting.is_empty() && self.roster.borrow().is_empty() {
+            if accepting.is_empty() && self.roster.len() == 0 {
                 break;
             }
             tokio::select! {
@@ -199,7 +195,7 @@ impl Worker {
             }
         }
         let gauge = &self.gauges.workers[self.index];
-        let left = self.roster.borrow().len();
+        let left = self.roster.len();
         gauge.broken_off.store(left, Ordering::SeqCst);
         gauge.accepting.store(false, Ordering::SeqCst);
         self.gauges.changed.notify_waiters();
@@ -207,24 +203,7 @@ impl Worker {
 
     fn enter(&self, phase: Phase) {
         if self.phase.replace(phase) != phase {
-            for waker in self
-                .roster
-                .borrow()
-                .iter()
-                .filter_map(|(_, slot)| slot.as_ref())
-            {
-                waker.wake_by_ref();
-            }
-        }
-    }
-
-    fn count_open(&self) {
-        let open = self.roster.borrow().len();
-        let gauge = &self.gauges.workers[self.index];
-        gauge.open.store(open, Ordering::SeqCst);
-        if open == 0 && self.phase() != Phase::Serving {
-            self.empty.notify_one();
-            self.gauges.changed.notify_waiters();
+            self.roster.wake_all();
         }
     }
 
@@ -232,7 +211,13 @@ impl Worker {
     fn sweep_period(&self) -> Duration {
         let apps = self.sites.iter().map(|site| &site.app.config);
         let limits = apps.flat_map(|app| [app.answer_timeout, app.body_timeout]);
-        let limits = limits.chain([self.settings.client.body_timeout]);
+        let client = &self.settings.client;
+        let limits = limits.chain([
+            client.body_timeout,
+            client.head_timeout,
+            client.idle_timeout,
+            client.write_timeout,
+        ]);
         let shortest = limits.filter(|limit| !limit.is_zero()).min();
         let period = shortest.unwrap_or(Duration::MAX) / 4;
         period.clamp(Duration::from_millis(5), Duration::from_secs(1))
@@ -248,39 +233,20 @@ impl fmt::Debug for Worker {
     }
 }
 
-// === impl Seat ===
-
-impl Seat {
-    /// Has the connection's task woken when the phase changes.
-    pub(super) fn wake_on_phase(&self, waker: &Waker) {
-        self.worker.roster.borrow_mut()[self.key] = Some(waker.clone());
-    }
-
-    /// Its worker.
-    pub(super) fn worker(&self) -> &Rc<Worker> {
-        &self.worker
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.worker.roster.borrow_mut().remove(self.key);
-        self.worker.count_open();
-    }
-}
 
 // === impl Gauges ===
 
 impl Gauges {
     pub(super) fn new(workers: usize) -> Self {
-        let workers = (0..workers).map(|_| Gauge {
+        let gauges = (0..workers).map(|_| Gauge {
             accepting: AtomicBool::new(true),
             open: AtomicUsize::new(0),
             broken_off: AtomicUsize::new(0),
         });
         Self {
-            workers: workers.collect(),
+            workers: gauges.collect(),
             changed: Notify::new(),
+            clients: Arc::new(Clients::new(workers)),
         }
     }
 

@@ -7,7 +7,7 @@ mod families;
 pub use self::app::AppMetrics;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -15,7 +15,7 @@ use prometheus::{Encoder, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use self::families::Family;
 use crate::generation::AppName;
-use crate::telemetry::traffic::Traffic;
+use crate::telemetry::traffic::{Clients, Traffic};
 
 /// Every metric of this process.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Metrics {
     apps: Arc<Mutex<Vec<Source>>>,
     strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
+    clients: Arc<OnceLock<Arc<Clients>>>,
     lines_dropped: Arc<Mutex<Gauge>>,
     config_reloads: IntCounterVec,
 }
@@ -59,6 +60,7 @@ struct Scrape {
     apps: Arc<Mutex<Vec<Source>>>,
     strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
+    clients: Arc<OnceLock<Arc<Clients>>>,
     lines_dropped: Arc<Mutex<Gauge>>,
 }
 
@@ -75,6 +77,7 @@ impl Metrics {
         let apps = Arc::new(Mutex::new(Vec::new()));
         let strays = Arc::new(Mutex::new(None));
         let connections = Gauge::none();
+        let clients = Arc::new(OnceLock::new());
         let lines_dropped = Gauge::none();
         let config_reloads = Opts::new(
             "hitless_config_reloads_total",
@@ -95,6 +98,7 @@ impl Metrics {
             apps: Arc::clone(&apps),
             strays: Arc::clone(&strays),
             connections: Arc::clone(&connections),
+            clients: Arc::clone(&clients),
             lines_dropped: Arc::clone(&lines_dropped),
         };
         let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -114,6 +118,7 @@ impl Metrics {
             apps,
             strays,
             connections,
+            clients,
             lines_dropped,
             config_reloads,
         }
@@ -161,6 +166,12 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *gauge = Gauge(Box::new(connections));
+    }
+
+    /// Adds what is counted about client connections; once.
+    pub fn count_clients(&self, clients: Arc<Clients>) {
+        // Those of the first data plane stay: a process has one.
+        let _ = self.clients.set(clients);
     }
 
     /// Where the number of lines of the apps' output is found that did not reach hitless's own.
@@ -239,6 +250,9 @@ impl Collector for Scrape {
         let read =
             |gauge: &Mutex<Gauge>| (gauge.lock().unwrap_or_else(PoisonError::into_inner).0)();
         families::add_connections(&mut families, read(&self.connections));
+        if let Some(clients) = self.clients.get() {
+            families::add_clients(&mut families, &clients.totals());
+        }
         families::add_lines_dropped(&mut families, read(&self.lines_dropped));
         families.into_iter().filter_map(Family::finish).collect()
     }

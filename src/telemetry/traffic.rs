@@ -3,12 +3,14 @@
 //! Each block is written by its worker alone with plain loads and stores, on cache lines of its own; no request takes
 //! a lock, looks a label up or writes what another core writes. Names no metric: whoever reads [`Totals`] does.
 
+mod clients;
 mod histogram;
 mod labels;
 
+pub use self::clients::{ClientCounters, ClientTotals, Clients};
 pub use self::histogram::{Histogram, HistogramTotals, OVERHEAD_BOUNDS, SECONDS_BOUNDS};
 pub use self::labels::{
-    CodeClass, Connected, HoldOutcome, Method, Protocol, Reason, ResendOutcome, ResendReason,
+    AcceptWait, Closed, CodeClass, Connected, HoldOutcome, Method, Protocol, Reason, ResendOutcome, ResendReason,
     StreamKind,
 };
 

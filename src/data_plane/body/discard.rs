@@ -7,10 +7,9 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
+use crate::data_plane::connection::LINGER_IDLE_MAX;
 use crate::data_plane::wire::Busy;
 
-const LIMIT: Duration = Duration::from_secs(30);
-const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The rest of a request body.
 #[derive(Debug)]
@@ -26,16 +25,17 @@ impl Discard {
         Self { incoming, busy }
     }
 
-    /// Reads to the end, but neither for too long nor from a client that has fallen silent. hyper closes the connection
+    /// Reads to the end, but neither for longer than `limit` nor from a client that has fallen silent. hyper closes the connection
     /// when the body is dropped before its end, and keeps it for the next request otherwise.
-    pub(in crate::data_plane) async fn run(mut self) {
-        let until = Instant::now() + LIMIT;
+    pub(in crate::data_plane) async fn run(mut self, limit: Duration) {
+        let until = Instant::now() + limit;
         while !Pin::new(&self.incoming).is_end_stream() {
-            let idle_until = Instant::now() + IDLE_LIMIT;
+            let idle_until = Instant::now() + LINGER_IDLE_MAX;
             match timeout_at(until.min(idle_until), self.incoming.frame()).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(None) => break,
-                Ok(Some(Err(_))) | Err(_) => return self.busy.pulse().cut_short(),
+                Ok(Some(Err(_))) => return self.busy.pulse().cut_short(),
+                Err(_) => return self.busy.pulse().give_up(),
             }
         }
         self.busy.pulse().forget_heard();

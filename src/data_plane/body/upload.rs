@@ -250,6 +250,7 @@ impl Upload {
         let state = self.state.get();
         if client.incoming.is_end_stream() {
             self.come_to(UploadState::Ended);
+            client.busy.pulse().forget_heard();
         } else if state == UploadState::Failed
             || (client.expects_continue && state == UploadState::Untouched)
         {

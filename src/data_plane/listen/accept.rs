@@ -14,6 +14,7 @@ use crate::data_plane::Phase;
 use crate::data_plane::connection;
 use crate::data_plane::wire::Socket;
 use crate::data_plane::worker::{Gate, Worker};
+use crate::telemetry::traffic::AcceptWait;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ pub(in crate::data_plane) async fn accept(
             biased;
             // An error means that whoever decides about phases is gone.
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
-            accepted = source.accept() => accepted,
+            accepted = source.accept(&worker) => accepted,
         };
         match accepted {
             Ok((socket, peer)) => {
@@ -51,6 +52,7 @@ pub(in crate::data_plane) async fn accept(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: what is queued waits until some are free again.
+                worker.make_room(AcceptWait::System);
                 tracing::warn!(%error, ?backoff, "cannot accept for now");
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -85,7 +87,9 @@ impl Source {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Socket, connection::Peer)> {
+    /// The next connection, once there is room for one.
+    async fn accept(&self, worker: &Worker) -> io::Result<(Socket, connection::Peer)> {
+        worker.room().await;
         match self {
             Self::Tcp { listener, port } => {
                 let (stream, peer) = listener.accept().await?;

@@ -165,8 +165,7 @@ impl Call {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let generation = exchange.generation();
             let asked = self.upgrade.take();
-            let worker = client.worker();
-            let opened = tunnel::open(response, link, asked, exchange, worker);
+            let opened = tunnel::open(response, link, asked, exchange, client.successor());
             let outcomes = &generation.payload.outcomes;
             outcomes.ended(self.site.index(), origin, opened.is_err());
             return opened;

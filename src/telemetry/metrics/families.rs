@@ -6,7 +6,9 @@ use prometheus::proto::{
 };
 
 use super::Facts;
-use crate::telemetry::traffic::{HistogramTotals, OVERHEAD_BOUNDS, SECONDS_BOUNDS, Totals};
+use crate::telemetry::traffic::{
+    ClientTotals, HistogramTotals, OVERHEAD_BOUNDS, SECONDS_BOUNDS, Totals,
+};
 
 /// One family under construction.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub(super) struct Family {
 }
 
 /// What is built at the scrape: name, kind, help.
-const FAMILIES: [(&str, MetricType, &str); 22] = [
+const FAMILIES: [(&str, MetricType, &str); 24] = [
     (
         "hitless_http_requests_total",
         MetricType::COUNTER,
@@ -88,6 +90,16 @@ const FAMILIES: [(&str, MetricType, &str); 22] = [
         "hitless_client_connections",
         MetricType::GAUGE,
         "Client connections that are open.",
+    ),
+    (
+        "hitless_client_connections_closed_total",
+        MetricType::COUNTER,
+        "Client connections that hitless closed because of a limit, by which.",
+    ),
+    (
+        "hitless_accept_waits_total",
+        MetricType::COUNTER,
+        "Times that accepting client connections had to wait, by what for.",
     ),
     (
         "hitless_upstream_connections_total",
@@ -238,6 +250,21 @@ pub(super) fn add_connections(families: &mut [Family], connections: u64) {
     let mut to = Adder { families, app: "" };
     to.family("hitless_client_connections")
         .push(&[], &[label("protocol", "http1")], connections);
+}
+
+/// Adds what is counted about client connections.
+pub(super) fn add_clients(families: &mut [Family], totals: &ClientTotals) {
+    let mut to = Adder { families, app: "" };
+    for &(why, count) in &totals.closed {
+        let reason = label("reason", why.as_str());
+        to.family("hitless_client_connections_closed_total")
+            .push(&[], &[reason], count);
+    }
+    for &(why, count) in &totals.waits {
+        let reason = label("reason", why.as_str());
+        to.family("hitless_accept_waits_total")
+            .push(&[], &[reason], count);
+    }
 }
 
 /// Adds how many lines of the apps' output were dropped.

@@ -129,6 +129,32 @@ labels! {
 }
 
 labels! {
+    /// Why hitless closed a client connection that was in order.
+    Closed {
+        /// It was idle for too long.
+        Idle = "idle_timeout",
+        /// The head of a request took too long; the client got a 408.
+        HeadTimeout = "head_timeout",
+        /// The client took nothing of an answer for too long.
+        WriteTimeout = "write_timeout",
+        /// It was the longest idle one when others needed the room.
+        Crowded = "connections_max",
+        /// Its address had as many connections as it may have.
+        AddressCrowded = "connections_per_address_max",
+    }
+}
+
+labels! {
+    /// What accepting had to wait for.
+    AcceptWait {
+        /// There were as many client connections as there may be, and none was idle.
+        Room = "connections_max",
+        /// The system had no descriptor or no memory for one more.
+        System = "system",
+    }
+}
+
+labels! {
     /// Why a request was sent again.
     ResendReason {
         /// The connection was refused.

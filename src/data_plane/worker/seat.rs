@@ -1,0 +1,194 @@
+//! The places of client connections on a worker: who gets one, and who makes room for whom.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::Worker;
+use crate::data_plane::Phase;
+use crate::data_plane::roster::Call;
+use crate::data_plane::wire::Pulse;
+use crate::telemetry::traffic::{AcceptWait, ClientCounters, Closed};
+
+/// How long a listener that waits for room waits before it looks by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The time between two log lines about waiting.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// A client connection's place among those of its worker; for as long as it exists the connection counts as open.
+pub(in crate::data_plane) struct Seat {
+    worker: Rc<Worker>,
+    key: usize,
+    address: Option<IpAddr>,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// A place for a new client connection, unless its address has as many as it may have. Where there are many, it is the
+    /// longest idle one that leaves.
+    pub(in crate::data_plane) fn admit(
+        self: &Rc<Self>,
+        address: Option<IpAddr>,
+    ) -> Option<Seat> {
+        if address.is_some_and(|address| !self.crowd.admit(address)) {
+            self.clients().closed(Closed::AddressCrowded);
+            tracing::debug!(peer = ?address, "closed: connections_per_address_max");
+            return None;
+        }
+        if self.crowd.excess(self.gauges.connections() + 1) > 0 {
+            self.roster.close_longest_idle(Closed::Crowded);
+        }
+        Some(self.take_place(address))
+    }
+
+    /// A place for what a client connection becomes.
+    pub(in crate::data_plane) fn successor(self: &Rc<Self>, address: Option<IpAddr>) -> Seat {
+        if let Some(address) = address {
+            self.crowd.succeed(address);
+        }
+        self.take_place(address)
+    }
+
+    fn take_place(self: &Rc<Self>, address: Option<IpAddr>) -> Seat {
+        let key = self.roster.insert();
+        self.count_open();
+        Seat {
+            worker: Rc::clone(self),
+            key,
+            address,
+        }
+    }
+
+    /// Waits until there may be one more client connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(in crate::data_plane) async fn room(&self) {
+        if !self.crowd.is_full(self.gauges.connections()) {
+            return;
+        }
+        let waiting = self.crowd.wait();
+        let mut counted = false;
+        loop {
+            let mut freed = pin!(waiting.freed());
+            // Listening begins before looking, so that nothing is missed in between.
+            freed.as_mut().enable();
+            if !self.crowd.is_full(self.gauges.connections()) {
+                return;
+            }
+            if !counted {
+                counted = true;
+                if !self.make_room(AcceptWait::Room) {
+                    self.say_full();
+                }
+            } else {
+                self.roster.close_longest_idle(Closed::Crowded);
+            }
+            // Those of other workers are closed by their own sweeps.
+            let _ = timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    /// Accepting has to wait for this: closes the longest idle one. Says no where none is.
+    pub(in crate::data_plane) fn make_room(&self, wait: AcceptWait) -> bool {
+        self.clients().waited(wait);
+        self.roster.close_longest_idle(Closed::Crowded)
+    }
+
+    fn say_full(&self) {
+        let due = self.said_full.get().is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+        if due {
+            self.said_full.set(Some(Instant::now()));
+            tracing::warn!(
+                connections = self.gauges.connections(),
+                "client connections wait to be accepted: there are connections_max, and none of them is idle"
+            );
+        }
+    }
+
+    /// Looks at all client connections, and closes the longest idle ones where there are many.
+    pub(super) fn sweep_clients(&self, now: Instant) {
+        self.roster.sweep(now, &self.settings.client);
+        // Each worker does its part.
+        let excess = self.crowd.excess(self.gauges.connections());
+        for _ in 0..excess.div_ceil(self.gauges.workers.len()) {
+            if !self.roster.close_longest_idle(Closed::Crowded) {
+                break;
+            }
+        }
+    }
+
+    /// This worker's counts of client connections.
+    pub(in crate::data_plane) fn clients(&self) -> &ClientCounters {
+        self.gauges.clients.worker(self.index)
+    }
+
+    fn count_open(&self) {
+        let open = self.roster.len();
+        let gauge = &self.gauges.workers[self.index];
+        gauge.open.store(open, Ordering::SeqCst);
+        if open == 0 && self.phase() != Phase::Serving {
+            self.empty.notify_one();
+            self.gauges.changed.notify_waiters();
+        }
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Has the connection's task woken when the phase changes or it is called.
+    pub(in crate::data_plane) fn wake_by(&self, waker: &Waker) {
+        self.worker.roster.wake_by(self.key, waker);
+    }
+
+    /// What the connection has been told since it last asked.
+    pub(in crate::data_plane) fn call(&self) -> Option<Call> {
+        self.worker.roster.call(self.key)
+    }
+
+    /// Nothing is under way on the connection, and hyper knows nothing of it.
+    pub(in crate::data_plane) fn is_idle(&self) {
+        self.worker.roster.is_idle(self.key);
+    }
+
+    /// hyper has the connection.
+    pub(in crate::data_plane) fn is_active(&self, pulse: &Arc<Pulse>) {
+        self.worker.roster.is_active(self.key, Arc::clone(pulse));
+    }
+
+    /// The connection is ending by itself.
+    pub(in crate::data_plane) fn is_leaving(&self) {
+        self.worker.roster.is_leaving(self.key);
+    }
+
+    /// Its worker.
+    pub(in crate::data_plane) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Where the client is.
+    pub(in crate::data_plane) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.worker.roster.remove(self.key);
+        self.worker.count_open();
+        if let Some(address) = self.address {
+            self.worker.crowd.dismiss(address);
+        }
+        self.worker.crowd.left();
+    }
+}
