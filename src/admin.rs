@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use crate::control_plane::apps::Apps;
 use crate::data_plane::listen::{Accepted, Accepting};
+use crate::descriptors::{self, Reserve};
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin address tells about, and to whom.
@@ -31,16 +32,24 @@ pub struct Admin {
     pub is_local: bool,
 }
 
-/// Answers until it is dropped.
-pub async fn serve(listener: Accepting, admin: Admin) {
+/// Answers until it is dropped, also while there is no descriptor but those of the reserve.
+pub async fn serve(listener: Accepting, admin: Admin, reserve: Reserve) {
     let admin = Arc::new(admin);
+    let mut loan = None;
     loop {
         match listener.accept().await {
-            Ok(Accepted::Tcp(stream)) => {
-                drop(tokio::spawn(serve_connection(stream, Arc::clone(&admin))))
+            Ok(accepted) => {
+                let (admin, loan) = (Arc::clone(&admin), loan.take());
+                tokio::spawn(async move {
+                    match accepted {
+                        Accepted::Tcp(stream) => serve_connection(stream, admin).await,
+                        Accepted::Unix(stream) => serve_connection(stream, admin).await,
+                    }
+                    drop(loan);
+                });
             }
-            Ok(Accepted::Unix(stream)) => {
-                drop(tokio::spawn(serve_connection(stream, Arc::clone(&admin))))
+            Err(error) if descriptors::are_out(&error) && loan.is_none() && reserve.can_lend() => {
+                loan = reserve.lend();
             }
             Err(error) => {
                 warn!(%error, "the admin address cannot accept a connection");

@@ -17,6 +17,8 @@ pub mod generation;
 mod sync;
 pub mod units;
 
+pub mod descriptors;
+
 pub mod live;
 
 pub mod control_plane;

@@ -26,7 +26,8 @@ use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, V
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::listen::{Listen, ListenAddress};
 use crate::data_plane::route::Routes;
-use crate::data_plane::{self, Phase, Workers};
+use crate::data_plane::{self, ClientConfig, Phase, Workers};
+use crate::descriptors::{Reserve, Room};
 use crate::live::Live;
 use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
 use crate::telemetry::traffic::Traffic;
@@ -78,6 +79,25 @@ fn workers(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     }
+}
+
+/// No more client connections than there are descriptors for: running out of them would hurt those that are served.
+fn fitting(mut config: ClientConfig) -> ClientConfig {
+    let room = Room::now();
+    let (wanted, fits) = (config.connections_max, room.connections());
+    if wanted > fits {
+        warn!(
+            "connections_max ({wanted}) does not fit into the {} descriptors that this process may have, for each client \
+             connection may need two: there will be at most {fits}. Raise the limit to {} (LimitNOFILE= of the unit, or \
+             ulimit -n), or lower connections_max",
+            room.limit,
+            room.needed(wanted)
+        );
+    }
+    if wanted == 0 || wanted > fits {
+        config.connections_max = fits;
+    }
+    config
 }
 
 fn reread(
@@ -208,7 +228,7 @@ impl Server {
             strays,
         };
         let client = data_plane::Settings {
-            client: config.client,
+            client: fitting(config.client),
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());
@@ -227,7 +247,8 @@ impl Server {
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
         let apps = Apps::new(about, handles, reread);
-        serve_control(sockets.control, &apps);
+        let reserve = Reserve::new();
+        serve_control(sockets.control, &apps, reserve.clone());
         if let Some(listener) = sockets.admin {
             let is_local = is_local(listener.address());
             let admin = Admin {
@@ -236,7 +257,7 @@ impl Server {
                 hosts: config.admin_hosts,
                 is_local,
             };
-            tokio::spawn(admin::serve(listener.accepting()?, admin));
+            tokio::spawn(admin::serve(listener.accepting()?, admin, reserve));
         }
         Ok(Self {
             apps,
@@ -319,10 +340,14 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     std::future::pending().await
 }
 
-fn serve_control(listener: std::os::unix::net::UnixListener, apps: &Apps) {
+fn serve_control(
+    listener: std::os::unix::net::UnixListener,
+    apps: &Apps,
+    reserve: Reserve,
+) {
     let apps = apps.clone();
     tokio::spawn(async move {
-        if let Err(error) = api::serve(listener, apps).await {
+        if let Err(error) = api::serve(listener, apps, reserve).await {
             warn!(%error, "the control socket is not served");
         }
     });

@@ -32,21 +32,30 @@ use super::apps::Apps;
 use super::driver::{ReloadOptions, Wish};
 use super::progress::Updates;
 use super::status::TriggerSource;
+use crate::descriptors::{self, Reserve};
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// Answers on the control socket until it is dropped.
+/// Answers on the control socket until it is dropped, also while there is no descriptor but those of the reserve.
 ///
 /// # Errors
 ///
 /// The listener cannot be registered with the runtime.
-pub async fn serve(listener: StdListener, apps: Apps) -> io::Result<()> {
+pub async fn serve(listener: StdListener, apps: Apps, reserve: Reserve) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
+    let mut loan = None;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, apps.clone()));
+                let (apps, loan) = (apps.clone(), loan.take());
+                tokio::spawn(async move {
+                    serve_connection(stream, apps).await;
+                    drop(loan);
+                });
+            }
+            Err(error) if descriptors::are_out(&error) && loan.is_none() && reserve.can_lend() => {
+                loan = reserve.lend();
             }
             Err(error) => {
                 warn!(%error, "the control socket cannot accept a connection");
