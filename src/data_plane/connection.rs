@@ -236,6 +236,7 @@ impl Connection {
         match active.into_parts() {
             None => State::Gone,
             Some((socket, rest)) if rest.is_empty() => {
+                self.worker().clients().parked();
                 self.seat.is_idle();
                 State::Parked(socket)
             }

@@ -3,7 +3,7 @@
 //! A request costs nothing here: the sweep looks at the pulses of connections now and then, and what has not moved from
 //! one look to the next counts as still. So a limit is kept to within two sweeps, and never too early.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -23,6 +23,7 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(super) struct Roster {
     seats: RefCell<Slab<Place>>,
     queue: RefCell<Queue>,
+    leaving: Cell<usize>,
 }
 
 /// What a connection is told.
@@ -52,8 +53,10 @@ struct Place {
 
 #[derive(Debug)]
 enum Watch {
-    /// Nobody looks at a clock: a tunnel, or a connection in its last moment.
+    /// Nobody looks at a clock: a tunnel.
     None,
+    /// Told to close for others, or in its last moment, which has a clock of its own.
+    Leaving,
     /// Parked, or new.
     Idle,
     /// With hyper.
@@ -106,7 +109,12 @@ impl Roster {
 
     /// From now on no clock runs for it.
     pub(super) fn is_leaving(&self, key: usize) {
-        self.watch(key, Watch::None);
+        self.watch(key, Watch::Leaving);
+    }
+
+    /// How many are in their last moment, or have been told to close.
+    pub(super) fn leaving(&self) -> usize {
+        self.leaving.get()
     }
 
     /// Has its task woken when it is called and when the phase changes.
@@ -136,7 +144,7 @@ impl Roster {
             return false;
         }
         // Told once: it closes, or turns out to be busy.
-        self.unlink(key);
+        self.watch(key, Watch::Leaving);
         self.seats.borrow_mut()[key].tell(Call::Close(why));
         true
     }
@@ -151,12 +159,15 @@ impl Roster {
     fn watch(&self, key: usize, watch: Watch) {
         self.unlink(key);
         let idle = matches!(watch, Watch::Idle);
+        let leaving = |watch: &Watch| usize::from(matches!(watch, Watch::Leaving));
         {
             let mut seats = self.seats.borrow_mut();
             let place = &mut seats[key];
             if !(idle && place.is_resting()) {
                 place.since = Instant::now();
             }
+            let all = self.leaving.get() + leaving(&watch);
+            self.leaving.set(all - leaving(&place.watch));
             place.watch = watch;
             place.call = None;
         }
@@ -200,7 +211,7 @@ impl Place {
     fn look(&mut self, now: Instant, limits: &Config) {
         let still = now.saturating_duration_since(self.since);
         let call = match &mut self.watch {
-            Watch::None => return,
+            Watch::None | Watch::Leaving => return,
             Watch::Idle => (still >= limits.idle_timeout).then_some(Call::Close(Closed::Idle)),
             Watch::Active { pulse, seen } => {
                 let doing = pulse.doing();
@@ -230,7 +241,7 @@ impl Place {
     fn is_resting(&self) -> bool {
         let seen = match &self.watch {
             Watch::Active { seen, .. } => Some(seen),
-            Watch::None | Watch::Idle => None,
+            Watch::None | Watch::Idle | Watch::Leaving => None,
         };
         matches!(seen, Some(Doing::Resting(_)))
     }

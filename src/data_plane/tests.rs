@@ -2,8 +2,10 @@
 
 mod buffering;
 mod ending;
+mod limits;
 mod messages;
 mod outcomes;
+mod parking;
 mod recalling;
 mod replaying;
 mod rescuing;

@@ -14,7 +14,6 @@ use crate::data_plane::Phase;
 use crate::data_plane::connection;
 use crate::data_plane::wire::Socket;
 use crate::data_plane::worker::{Gate, Worker};
-use crate::telemetry::traffic::AcceptWait;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -52,7 +51,7 @@ pub(in crate::data_plane) async fn accept(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: what is queued waits until some are free again.
-                worker.make_room(AcceptWait::System);
+                worker.give_way();
                 tracing::warn!(%error, ?backoff, "cannot accept for now");
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);

@@ -215,6 +215,32 @@ impl Peer {
         head
     }
 
+    /// The next head, or none where the other side has ended.
+    pub(super) async fn next_head(&mut self) -> Option<String> {
+        loop {
+            let end = self.read.windows(4).position(|four| four == b"\r\n\r\n");
+            if let Some(end) = end {
+                let rest = self.read.split_off(end + 4);
+                let head = std::mem::replace(&mut self.read, rest);
+                return Some(String::from_utf8(head).unwrap());
+            }
+            if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    /// Reads past so many bytes; says no where the other side has ended before.
+    pub(super) async fn skip(&mut self, length: usize) -> bool {
+        while self.read.len() < length {
+            if !matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {
+                return false;
+            }
+        }
+        self.read.drain(..length);
+        true
+    }
+
     /// All that still comes until the end, a character for each byte; a reset counts as an end.
     pub(super) async fn rest(&mut self) -> String {
         let read = soon(self.stream.read_to_end(&mut self.read));
@@ -245,6 +271,11 @@ impl Listening {
     pub(super) fn accept(&self) -> impl Future<Output = Peer> {
         soon(async { Peer::new(self.listener.accept().await.unwrap().0) })
     }
+
+    /// The next connection, whenever it comes.
+    pub(super) async fn accept_sometime(&self) -> Peer {
+        Peer::new(self.listener.accept().await.unwrap().0)
+    }
 }
 
 /// An app that answers each request with its name and tells of the heads that it got.
@@ -261,13 +292,7 @@ pub(super) async fn named(name: &'static str) -> (SocketAddr, mpsc::UnboundedRec
 }
 
 async fn serve(mut peer: Peer, name: &'static str, tell: mpsc::UnboundedSender<String>) {
-    loop {
-        while !peer.read.windows(4).any(|window| window == b"\r\n\r\n") {
-            if !matches!(peer.stream.read_buf(&mut peer.read).await, Ok(1..)) {
-                return;
-            }
-        }
-        let head = peer.head().await;
+    while let Some(head) = peer.next_head().await {
         let _ = tell.send(head);
         let length = name.len();
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");

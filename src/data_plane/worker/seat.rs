@@ -43,7 +43,7 @@ impl Worker {
             tracing::debug!(peer = ?address, "closed: connections_per_address_max");
             return None;
         }
-        if self.crowd.excess(self.gauges.connections() + 1) > 0 {
+        if self.excess(1) > 0 {
             self.roster.close_longest_idle(Closed::Crowded);
         }
         Some(self.take_place(address))
@@ -87,21 +87,28 @@ impl Worker {
             }
             if !counted {
                 counted = true;
-                if !self.make_room(AcceptWait::Room) {
-                    self.say_full();
-                }
-            } else {
-                self.roster.close_longest_idle(Closed::Crowded);
+                self.clients().waited(AcceptWait::Room);
+            }
+            // One that is about to leave is enough.
+            let staying = self.gauges.connections().saturating_sub(self.roster.leaving());
+            if self.crowd.is_full(staying) && !self.roster.close_longest_idle(Closed::Crowded) {
+                self.say_full();
             }
             // Those of other workers are closed by their own sweeps.
             let _ = timeout(LOOK_AGAIN, freed).await;
         }
     }
 
-    /// Accepting has to wait for this: closes the longest idle one. Says no where none is.
-    pub(in crate::data_plane) fn make_room(&self, wait: AcceptWait) -> bool {
-        self.clients().waited(wait);
-        self.roster.close_longest_idle(Closed::Crowded)
+    /// The system has no descriptor or memory for one more: the longest idle one leaves, if there is one.
+    pub(in crate::data_plane) fn give_way(&self) {
+        self.clients().waited(AcceptWait::System);
+        self.roster.close_longest_idle(Closed::Crowded);
+    }
+
+    /// How many connections are too many once so many have come, beside those that are about to leave.
+    fn excess(&self, coming: usize) -> usize {
+        let excess = self.crowd.excess(self.gauges.connections() + coming);
+        excess.saturating_sub(self.roster.leaving())
     }
 
     fn say_full(&self) {
@@ -118,9 +125,11 @@ impl Worker {
     /// Looks at all client connections, and closes the longest idle ones where there are many.
     pub(super) fn sweep_clients(&self, now: Instant) {
         self.roster.sweep(now, &self.settings.client);
-        // Each worker does its part.
-        let excess = self.crowd.excess(self.gauges.connections());
-        for _ in 0..excess.div_ceil(self.gauges.workers.len()) {
+        if !self.crowd.is_full(self.gauges.connections()) {
+            return;
+        }
+        // Whoever waits may be another worker, and each does its part.
+        for _ in 0..self.excess(0).div_ceil(self.gauges.workers.len()) {
             if !self.roster.close_longest_idle(Closed::Crowded) {
                 break;
             }

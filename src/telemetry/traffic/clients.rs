@@ -15,6 +15,7 @@ pub struct Clients {
 pub struct ClientCounters {
     closed: [Count; Closed::COUNT],
     waits: [Count; AcceptWait::COUNT],
+    parked: Count,
 }
 
 /// The sums over all workers at one moment. Every label is there, at 0 from the start.
@@ -24,6 +25,8 @@ pub struct ClientTotals {
     pub closed: Vec<(Closed, u64)>,
     /// How many times accepting had to wait.
     pub waits: Vec<(AcceptWait, u64)>,
+    /// How many times a connection was taken from HTTP's hands because nothing was under way.
+    pub parked: u64,
 }
 
 // === impl Clients ===
@@ -55,6 +58,7 @@ impl Clients {
             waits: AcceptWait::ALL
                 .map(|why| (why, sum(&|counters| counters.waits[why as usize].get())))
                 .to_vec(),
+            parked: sum(&|counters| counters.parked.get()),
         }
     }
 }
@@ -65,6 +69,11 @@ impl ClientCounters {
     /// hitless closed a connection.
     pub fn closed(&self, why: Closed) {
         self.closed[why as usize].add(1);
+    }
+
+    /// A connection with nothing under way was taken from HTTP's hands.
+    pub fn parked(&self) {
+        self.parked.add(1);
     }
 
     /// Accepting had to wait.
