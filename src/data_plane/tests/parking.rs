@@ -67,6 +67,39 @@ async fn half_a_head_is_not_lost() {
     assert!(head.starts_with("GET / HTTP/1.1\r\n"), "{head}");
 }
 
+/// The end of an answer is with hyper and not yet with the kernel, and all else is over.
+#[tokio::test]
+async fn an_answer_is_not_parked_before_its_last_byte_is_out() {
+    // A short limit that nothing here is measured by makes for a quick sweep.
+    let client = ClientConfig {
+        body_timeout: Duration::from_millis(20),
+        ..ClientConfig::default()
+    };
+    let world = World::with_both(AppConfig::default(), client);
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut peer = app.accept().await;
+    let small = socket2::SockRef::from(&client.stream).set_recv_buffer_size(64 * 1024);
+    small.unwrap();
+    // From what fits into the buffers of the kernel to what does not, in steps smaller than hyper's.
+    for length in (1..80).map(|times| times * 50_000) {
+        peer.head().await;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let sending = tokio::spawn(async move {
+            peer.send(&(answer + &"x".repeat(length))).await;
+            peer
+        });
+        client.head().await;
+        // Several sweeps, in which nothing is read.
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        assert!(soon(client.skip(length)).await, "{length} bytes");
+        peer = soon(sending).await.unwrap();
+        client.send(GET).await;
+    }
+}
+
 /// What an upload holds that was answered early must never be taken for a request, although all is quiet.
 #[tokio::test]
 async fn the_rest_of_an_upload_is_never_a_request() {
