@@ -18,6 +18,7 @@ mod sync;
 pub mod units;
 
 pub mod descriptors;
+mod memory;
 
 pub mod live;
 

@@ -340,11 +340,7 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     std::future::pending().await
 }
 
-fn serve_control(
-    listener: std::os::unix::net::UnixListener,
-    apps: &Apps,
-    reserve: Reserve,
-) {
+fn serve_control(listener: std::os::unix::net::UnixListener, apps: &Apps, reserve: Reserve) {
     let apps = apps.clone();
     tokio::spawn(async move {
         if let Err(error) = api::serve(listener, apps, reserve).await {

@@ -18,12 +18,17 @@ use crate::telemetry::traffic::Closed;
 /// How long one is left alone that may be about to send a request: a new one above all.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How many are parked before others have their turn.
+const PARKS_AT_ONCE: usize = 64;
+
 /// All client connections of one worker, tunnels included.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     seats: RefCell<Slab<Place>>,
     queue: RefCell<Queue>,
     leaving: Cell<usize>,
+    /// Those that the last sweep found quiet, and that have not been told to park yet.
+    quiet: RefCell<Vec<usize>>,
 }
 
 /// What a connection is told.
@@ -151,9 +156,28 @@ impl Roster {
 
     /// Looks at all of them and calls out to those whose time is over.
     pub(super) fn sweep(&self, now: Instant, limits: &Config) {
-        for (_, place) in self.seats.borrow_mut().iter_mut() {
-            place.look(now, limits);
+        let mut quiet = self.quiet.borrow_mut();
+        quiet.clear();
+        for (key, place) in self.seats.borrow_mut().iter_mut() {
+            match place.look(now, limits) {
+                Some(Call::Park) => quiet.push(key),
+                Some(call) => place.tell(call),
+                None => {}
+            }
         }
+    }
+
+    /// Tells some of those that the sweep found quiet to park: all at once would hold requests up. Returns how many.
+    pub(super) fn park_some(&self) -> usize {
+        let mut quiet = self.quiet.borrow_mut();
+        let first = quiet.len().saturating_sub(PARKS_AT_ONCE);
+        let mut seats = self.seats.borrow_mut();
+        // One that has moved since, or made room for another, says so when it is asked.
+        let told = quiet.drain(first..).filter(|key| {
+            let place = seats.get_mut(*key).filter(|place| place.is_resting());
+            place.map(|place| place.tell(Call::Park)).is_some()
+        });
+        told.count()
     }
 
     fn watch(&self, key: usize, watch: Watch) {
@@ -208,22 +232,26 @@ impl Roster {
 // === impl Place ===
 
 impl Place {
-    fn look(&mut self, now: Instant, limits: &Config) {
+    /// What it is to be told.
+    fn look(&mut self, now: Instant, limits: &Config) -> Option<Call> {
         let still = now.saturating_duration_since(self.since);
-        let call = match &mut self.watch {
-            Watch::None | Watch::Leaving => return,
+        match &mut self.watch {
+            Watch::None | Watch::Leaving => None,
             Watch::Idle => (still >= limits.idle_timeout).then_some(Call::Close(Closed::Idle)),
             Watch::Active { pulse, seen } => {
                 let doing = pulse.doing();
                 if doing != *seen {
                     *seen = doing;
                     self.since = now;
-                    return;
+                    return None;
                 }
                 match doing {
                     Doing::InMessage => None,
                     // hyper flushes whenever it is polled.
-                    Doing::Unflushed => return self.wake(),
+                    Doing::Unflushed => {
+                        self.wake();
+                        None
+                    }
                     Doing::Resting(_) => Some(Call::Park),
                     Doing::InHead(_) if still >= limits.head_timeout => Some(Call::HeadLate),
                     Doing::CutShort if still >= limits.head_timeout => Some(Call::Abort),
@@ -231,9 +259,6 @@ impl Place {
                     Doing::InHead(_) | Doing::CutShort | Doing::Stalled(_) => None,
                 }
             }
-        };
-        if let Some(call) = call {
-            self.tell(call);
         }
     }
 
@@ -314,6 +339,7 @@ mod tests {
                 drop(pulse.begin());
             }
             roster.sweep(Instant::now(), &limits);
+            roster.park_some();
             calls.push(roster.call(key));
         }
         // Still for a whole sweep: parked. Not so while something moves, or is not flushed.

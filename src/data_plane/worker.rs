@@ -115,6 +115,7 @@ async fn sweep(worker: Rc<Worker>) {
             site.sweep(now);
         }
         worker.sweep_clients(now);
+        worker.park_quiet().await;
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::data_plane::connection::LINGER_IDLE_MAX;
 use crate::data_plane::wire::Busy;
 
-
 /// The rest of a request body.
 #[derive(Debug)]
 pub(in crate::data_plane) struct Discard {

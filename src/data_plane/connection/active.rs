@@ -1,8 +1,8 @@
 //! A connection in the hands of hyper, and how it is taken back.
 
 use std::convert::Infallible;
-use std::rc::Rc;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 

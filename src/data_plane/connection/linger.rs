@@ -57,7 +57,10 @@ impl Linger {
         if !self.is_shut {
             self.is_shut = true;
             // A socket has nothing to wait for here.
-            if !matches!(Pin::new(&mut self.socket).poll_shutdown(cx), Poll::Ready(Ok(()))) {
+            if !matches!(
+                Pin::new(&mut self.socket).poll_shutdown(cx),
+                Poll::Ready(Ok(()))
+            ) {
                 return Poll::Ready(());
             }
         }

@@ -108,7 +108,8 @@ async fn a_client_that_takes_nothing_is_broken_off_and_a_slow_one_is_not() {
         let mut peer = app.accept().await;
         peer.head().await;
         let endless = tokio::spawn(async move {
-            peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+            peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
+                .await;
             let block = [b'x'; 64 * 1024];
             while tokio::io::AsyncWriteExt::write_all(&mut peer.stream, &block)
                 .await
@@ -173,7 +174,8 @@ async fn for_new_ones_the_longest_idle_is_closed_and_never_an_active_one() {
     last.send(GET).await;
     let mut peer = app.accept().await;
     peer.head().await;
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
     assert!(last.answer().await.ends_with("ok"));
 }
 
@@ -210,7 +212,8 @@ async fn where_none_is_idle_a_new_one_waits_for_the_first_that_leaves() {
     drop(client);
     let mut peer = app.accept().await;
     peer.head().await;
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nme").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nme")
+        .await;
     assert!(third.answer().await.ends_with("me"));
 }
 

@@ -115,20 +115,23 @@ async fn the_rest_of_an_upload_is_never_a_request() {
     client.send(&format!("{head}{smuggled}")).await;
     let mut peer = app.accept().await;
     peer.head().await;
-    peer.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").await;
+    peer.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno")
+        .await;
     assert!(client.answer().await.ends_with("no"));
     // Time enough for a connection that is quiet to be parked, and another is.
     let mut other = world.client().await;
     other.send(GET).await;
     let mut peer = app.accept().await;
     peer.head().await;
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
     other.answer().await;
     until_parked(&world, 1).await;
     client.send(&format!("{smuggled}{GET}")).await;
     let head = peer.head().await;
     assert!(head.starts_with("GET / "), "{head}");
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast")
+        .await;
     assert!(client.answer().await.ends_with("last"));
 }
 
@@ -158,7 +161,10 @@ async fn whatever_comes_when_is_answered_byte_for_byte() {
     }
     assert_eq!(seen, requests, "each went to the app once");
     let parked = parked(&world);
-    assert!(parked > CLIENTS * ROUNDS / 8, "{parked} parked, {requests} requests");
+    assert!(
+        parked > CLIENTS * ROUNDS / 8,
+        "{parked} parked, {requests} requests"
+    );
 }
 
 /// One client; how many requests it sent.
@@ -277,16 +283,23 @@ async fn answer(mut peer: Peer, tell: mpsc::UnboundedSender<String>) {
     while let Some(head) = peer.next_head().await {
         let target = head.split(' ').nth(1).unwrap().to_owned();
         let _ = tell.send(target.clone());
-        let length = head
-            .split_once("content-length: ")
-            .map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
+        let length = head.split_once("content-length: ").map_or(0, |(_, rest)| {
+            rest.split("\r\n").next().unwrap().parse().unwrap()
+        });
         let is_early = target.ends_with("early");
         if !is_early && !peer.skip(length).await {
             return;
         }
-        let said = if is_early { "early".to_owned() } else { length.to_string() };
+        let said = if is_early {
+            "early".to_owned()
+        } else {
+            length.to_string()
+        };
         let text = format!("{target} {said}");
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
         let sent = tokio::io::AsyncWriteExt::write_all(&mut peer.stream, answer.as_bytes()).await;
         if sent.is_err() || (is_early && !peer.skip(length).await) {
             return;

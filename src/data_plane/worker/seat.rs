@@ -8,16 +8,23 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Worker;
 use crate::data_plane::Phase;
 use crate::data_plane::roster::Call;
 use crate::data_plane::wire::Pulse;
+use crate::memory;
 use crate::telemetry::traffic::{AcceptWait, ClientCounters, Closed};
 
 /// How long a listener that waits for room waits before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The time between parking some and parking more.
+const PARK_PAUSE: Duration = Duration::from_millis(2);
+
+/// After so many in one sweep it is worth a millisecond or two to hand their memory back.
+const PARKS_TO_TRIM: usize = 256;
 
 /// The time between two log lines about waiting.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
@@ -34,10 +41,7 @@ pub(in crate::data_plane) struct Seat {
 impl Worker {
     /// A place for a new client connection, unless its address has as many as it may have. Where there are many, it is the
     /// longest idle one that leaves.
-    pub(in crate::data_plane) fn admit(
-        self: &Rc<Self>,
-        address: Option<IpAddr>,
-    ) -> Option<Seat> {
+    pub(in crate::data_plane) fn admit(self: &Rc<Self>, address: Option<IpAddr>) -> Option<Seat> {
         if address.is_some_and(|address| !self.crowd.admit(address)) {
             self.clients().closed(Closed::AddressCrowded);
             tracing::debug!(peer = ?address, "closed: connections_per_address_max");
@@ -90,7 +94,10 @@ impl Worker {
                 self.clients().waited(AcceptWait::Room);
             }
             // One that is about to leave is enough.
-            let staying = self.gauges.connections().saturating_sub(self.roster.leaving());
+            let staying = self
+                .gauges
+                .connections()
+                .saturating_sub(self.roster.leaving());
             if self.crowd.is_full(staying) && !self.roster.close_longest_idle(Closed::Crowded) {
                 self.say_full();
             }
@@ -112,7 +119,10 @@ impl Worker {
     }
 
     fn say_full(&self) {
-        let due = self.said_full.get().is_none_or(|at| at.elapsed() >= SAY_AGAIN);
+        let due = self
+            .said_full
+            .get()
+            .is_none_or(|at| at.elapsed() >= SAY_AGAIN);
         if due {
             self.said_full.set(Some(Instant::now()));
             tracing::warn!(
@@ -133,6 +143,23 @@ impl Worker {
             if !self.roster.close_longest_idle(Closed::Crowded) {
                 break;
             }
+        }
+    }
+
+    /// Parks those that the sweep found quiet, little by little.
+    pub(super) async fn park_quiet(&self) {
+        let mut parked = 0;
+        loop {
+            let some = self.roster.park_some();
+            if some == 0 {
+                break;
+            }
+            parked += some;
+            // Others have their turn.
+            sleep(PARK_PAUSE).await;
+        }
+        if parked >= PARKS_TO_TRIM {
+            memory::give_back();
         }
     }
 
