@@ -28,7 +28,7 @@ use crate::control_plane::instances::Backing;
 use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::listen::{Listen, ListenAddress};
 use crate::data_plane::route::Route;
-use crate::data_plane::{AppConfig, ClientConfig};
+use crate::data_plane::{AppConfig, ClientConfig, TrustedProxies};
 use crate::generation::AppName;
 use crate::telemetry::log::{self, LogConfig};
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub starts_max: usize,
     /// Whether hitless exits when an app's first start fails, instead of trying again.
     pub exit_on_failed_start: bool,
+    /// Who may say on whose behalf they ask.
+    pub trusted_proxies: TrustedProxies,
     /// The times and limits towards clients.
     pub client: ClientConfig,
     /// The times of a graceful stop.

@@ -29,6 +29,8 @@ mod proxy;
 
 mod headers;
 
+mod trusted;
+
 mod body;
 
 mod hold;
@@ -47,6 +49,7 @@ mod answer;
 mod tests;
 
 pub use self::connection::Config as ClientConfig;
+pub use self::trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 
 use std::io;
 use std::sync::Arc;
@@ -107,6 +110,12 @@ pub struct AppConfig {
     /// Whether a safe request that got a 500, 502, 503 or 504 from a generation on probation, or from one that was
     /// failed over, is sent to the other one.
     pub rescue_5xx: bool,
+    /// How large the body of a request may be. Zero: no limit.
+    pub body_bytes_max: usize,
+    /// Who decides whether a client that asks gets `100 Continue`.
+    pub expect: Expect,
+    /// Whether the app's 103 are passed on.
+    pub early_hints: bool,
     /// Up to which size a request's body is received whole before the app sees it. Zero: never.
     pub buffer_requests: usize,
     /// How many requests may wait while nothing is live, over all workers.
@@ -126,11 +135,23 @@ pub struct Apps {
     pub strays: Arc<Traffic>,
 }
 
+/// Who decides whether a client that asks first may send its body (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// hitless says `100 Continue` when the app is there to take the body, and the app is not asked.
+    Answer,
+    /// The app is asked, and its 100 or its final answer reaches the client. It has a second: one that says nothing gets
+    /// the body then.
+    Forward,
+}
+
 /// What the data plane is told beside its apps.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The times and limits towards clients.
     pub client: ClientConfig,
+    /// Who may say on whose behalf they ask.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// How far the stopping of the server is, in the order of its life.
@@ -230,6 +251,9 @@ impl Default for AppConfig {
             resend_body_max: 64 << 10,
             resend_idempotency_key: true,
             rescue_5xx: true,
+            body_bytes_max: 0,
+            expect: Expect::Answer,
+            early_hints: false,
             buffer_requests: 0,
             hold_requests: 1000,
             hold_timeout: Duration::from_secs(30),

@@ -229,6 +229,7 @@ impl Server {
         };
         let client = data_plane::Settings {
             client: fitting(config.client),
+            trusted_proxies: config.trusted_proxies,
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());

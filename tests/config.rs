@@ -11,9 +11,9 @@ use hitless::control_plane::instances::Backing;
 use hitless::control_plane::process;
 use hitless::control_plane::readiness::WarmUp;
 use hitless::control_plane::supervisor::Overlap;
-use hitless::data_plane::AppConfig;
 use hitless::data_plane::listen::{Access, Listen, ListenAddress, Owner};
 use hitless::data_plane::route::Route;
+use hitless::data_plane::{self, AppConfig};
 use hitless::generation::AppName;
 use proptest::prelude::*;
 
@@ -2358,4 +2358,46 @@ proptest! {
             prop_assert!(error.to_string().starts_with("hitless.toml:"));
         }
     }
+}
+
+// === who is trusted, and what a body may be ===
+
+#[test]
+fn trusted_proxies_are_addresses_networks_or_unix() {
+    check(
+        r#"trusted_proxies = ["10.0.0.0/8", "::1", "unix:", "10.1.2.3/8", "proxy.example"]"#,
+        &expect![[r#"
+            hitless.toml:1:50: `trusted_proxies` cannot be "10.1.2.3/8"
+              |
+            1 | trusted_proxies = ["10.0.0.0/8", "::1", "unix:", "10.1.2.3/8", "proxy.example"]
+              |                                                  ^^^^^^^^^^^^
+              = an address with a prefix must be the first of its network: "10.0.0.0/8", or without the prefix for this address alone
+
+            hitless.toml:1:64: `trusted_proxies` cannot be "proxy.example"
+              |
+            1 | trusted_proxies = ["10.0.0.0/8", "::1", "unix:", "10.1.2.3/8", "proxy.example"]
+              |                                                                ^^^^^^^^^^^^^^^
+              = a trusted proxy is an address or a network, such as "10.0.0.7", "10.0.0.0/8" or "fd00::/8"; or "unix:" for peers of unix sockets
+        "#]],
+    );
+}
+
+#[test]
+fn what_decides_on_100_continue_is_one_of_two() {
+    check_app(
+        "expect = \"ask\"",
+        &expect![[r#"
+            hitless.toml:3:10: `app.web.expect` cannot be "ask"
+              |
+            3 | expect = "ask"
+              |          ^^^^^
+              = one of "answer", "forward"
+        "#]],
+    );
+    let app =
+        valid("[app.web]\ncommand = [\"./app\"]\nexpect = \"forward\"\nbody_bytes_max = \"10MiB\"")
+            .apps
+            .remove(0);
+    assert_eq!(app.traffic.expect, data_plane::Expect::Forward);
+    assert_eq!(app.traffic.body_bytes_max, 10 << 20);
 }

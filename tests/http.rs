@@ -315,6 +315,49 @@ async fn a_stranger_cannot_speak_as_a_proxy() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_says_on_whose_behalf_it_asks() {
+    let hitless = Hitless::of(&App::demo())
+        .global("trusted_proxies = [\"::ffff:127.0.0.0/104\"]")
+        .start()
+        .await;
+    let fields = [
+        ("x-forwarded-for", "203.0.113.9, 10.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-port", "443"),
+        ("x-forwarded-host", "www.example"),
+        ("forwarded", "for=203.0.113.9;proto=https"),
+        ("x-real-ip", "203.0.113.9"),
+        ("x-request-id", "mine"),
+        ("x_forwarded_for", "6.6.6.6"),
+    ];
+    let seen = seen(&hitless, &fields).await;
+    seen.expect("x-forwarded-for", &["203.0.113.9, 10.0.0.1, 127.0.0.1"]);
+    seen.expect("x-forwarded-proto", &["https"]);
+    seen.expect("x-forwarded-port", &["443"]);
+    seen.expect("x-forwarded-host", &["www.example"]);
+    seen.expect("forwarded", &["for=203.0.113.9;proto=https, for=127.0.0.1"]);
+    seen.expect("x-real-ip", &["203.0.113.9"]);
+    seen.expect("x-request-id", &["mine"]);
+    seen.expect("x_forwarded_for", &[]);
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_gets_413_and_the_next_request_an_answer() {
+    let hitless = Hitless::of(&App::demo())
+        .setting("body_bytes_max = \"1KiB\"")
+        .start()
+        .await;
+    let mut connection = Connection::open(hitless.address())
+        .await
+        .expect("it listens");
+    for (length, status) in [(1024, 200), (1025, 413), (100_000, 413), (5, 200)] {
+        let body = Bytes::from(vec![b'x'; length]);
+        let answer = connection.send(request("POST", "/upload", body)).await;
+        answer.expect("it is answered").expect_status(status);
+    }
+}
+
+#[tokio::test]
 async fn fields_for_the_next_hop_stay_there() {
     let hitless = demo().await;
     let fields = [

@@ -14,7 +14,7 @@ use self::routes::Places;
 use super::problem::Problem;
 use super::units::show_duration;
 use super::{App, Config, Overrides, ShutdownConfig, raw};
-use crate::data_plane::ClientConfig;
+use crate::data_plane::{ClientConfig, TrustedProxies};
 use crate::telemetry::log::{self, LogConfig};
 
 /// The name of an app that has none.
@@ -45,6 +45,7 @@ pub(super) fn config(
         threads: pick(overrides.threads.as_ref(), file.threads, 0),
         starts_max: or(file.starts_max, 0),
         exit_on_failed_start: pick(exit, file.exit_on_failed_start, false),
+        trusted_proxies: TrustedProxies::new(plain(file.trusted_proxies).unwrap_or_default()),
         client: client(section(file.client)),
         shutdown: shutdown(section(file.shutdown), problems),
         log: LogConfig {

@@ -25,6 +25,7 @@ use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
 use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
+use crate::data_plane::{Expect, TrustedProxy};
 use crate::telemetry::log;
 
 /// `true` or `false`.
@@ -87,6 +88,10 @@ pub(super) struct Address;
 #[derive(Debug)]
 pub(super) struct OptionalAddress;
 
+/// An address or network of proxies.
+#[derive(Debug)]
+pub(super) struct Proxy;
+
 /// A program and its arguments.
 #[derive(Debug)]
 pub(super) struct Command;
@@ -107,6 +112,11 @@ impl Choice for StreamPolicy {
         ("close", Self::Close),
         ("keep", Self::Keep),
     ];
+}
+
+impl Choice for Expect {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("answer", Self::Answer), ("forward", Self::Forward)];
 }
 
 impl Choice for Overlap {
@@ -351,6 +361,15 @@ impl Kind for OptionalAddress {
             Some("") => Some(None),
             _ => read::text(node, at, problems, ADDRESS, str::parse).map(Some),
         }
+    }
+}
+
+impl Kind for Proxy {
+    type Value = TrustedProxy;
+
+    fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<TrustedProxy> {
+        let what = r#"an address or network such as "10.0.0.0/8""#;
+        read::text(node, at, problems, what, str::parse)
     }
 }
 

@@ -5,13 +5,15 @@
 use toml::de::DeTable;
 
 use super::kind::{
-    Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Ratio,
-    RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps, Word,
+    Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Proxy,
+    Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps,
+    Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
 use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
 use crate::control_plane::supervisor::Overlap;
+use crate::data_plane::Expect;
 use crate::telemetry::log;
 
 table! {
@@ -25,6 +27,7 @@ table! {
         control: SocketPath,
         threads: Number<usize, 0, 1024>,
         starts_max: Number<usize, 0, 1_000>,
+        trusted_proxies: List<Proxy>,
         client: Client,
         shutdown: Shutdown,
         log: Log,
@@ -83,6 +86,9 @@ table! {
         body_timeout: Time,
         pool_max: Number<usize, 0, 65_536>,
         pool_idle_timeout: Positive,
+        body_bytes_max: SizeOrNone<{ 1 << 50 }>,
+        expect: Word<Expect>,
+        early_hints: Flag,
         buffer_requests: SizeOrNone<{ 1 << 30 }>,
         expose_generation: Flag,
         ready: Ready,

@@ -1,5 +1,7 @@
 //! The answers that hitless makes by itself: the only place that turns a reason into a response.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -15,6 +17,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Asker {
     accept: Option<HeaderValue>,
     grpc: bool,
+    /// Who asks, as far as anybody can be believed.
+    pub(super) client: Option<IpAddr>,
     /// What the request is called, once it has a name.
     pub(super) request_id: Option<HeaderValue>,
 }
@@ -208,6 +212,7 @@ impl Asker {
         Self {
             accept: headers.get(ACCEPT).cloned(),
             grpc: headers.get(CONTENT_TYPE).is_some_and(is_grpc),
+            client: None,
             request_id: None,
         }
     }

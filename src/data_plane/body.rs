@@ -6,6 +6,7 @@
 mod buffers;
 mod discard;
 mod events;
+mod gate;
 mod patience;
 mod request;
 mod store;
@@ -13,9 +14,10 @@ mod upload;
 
 pub(super) use self::buffers::{Buffers, Room};
 pub(super) use self::discard::Discard;
+pub(super) use self::gate::{Gate, Key};
 pub(super) use self::patience::Patience;
 pub(super) use self::request::RequestBody;
-pub(super) use self::upload::{Claim, Received};
+pub(super) use self::upload::{Agreed, Claim, Received};
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -184,7 +186,8 @@ impl AppBody {
                 if self.deadline.take().is_some() {
                     self.exchange.progress();
                 }
-                if self.incoming.is_end_stream() {
+                // Nothing follows trailers, though hyper knows it only when it is asked once more.
+                if self.incoming.is_end_stream() || frame.is_trailers() {
                     self.end();
                 }
                 Poll::Ready(Some(Ok(self.passed(frame))))

@@ -199,7 +199,11 @@ impl Connection {
             worker: Rc::clone(self.worker()),
             gate: Rc::clone(&self.gate),
             address: self.seat.address(),
-            origin: Origin::new(self.seat.address(), self.port, false),
+            origin: Origin::new(
+                self.seat.address(),
+                self.port,
+                &self.worker().settings.trusted_proxies,
+            ),
         };
         let active = Active::new(socket, ahead, client);
         self.seat.is_active(active.pulse());
@@ -282,7 +286,7 @@ impl Connection {
                 Some(reason) => {
                     self.gate.strays.counters().answered(reason);
                     let peer = self.seat.address();
-                    tracing::debug!(?peer, reason = reason.as_str(), "closed: no request");
+                    tracing::debug!(?peer, reason = reason.as_str(), %error, "refused before there was a request");
                     Farewell::Patient
                 }
                 // The client is gone, or an answer was cut short: it must not look like an end.
@@ -327,9 +331,14 @@ impl Connection {
     }
 }
 
+/// hyper has no other way to tell it from a head that is too large. It answers 414 instead of 431.
+const URI_TOO_LONG: &str = "URI too long";
+
 /// What hyper has answered by itself before any request was there.
 fn explain(error: &hyper::Error) -> Option<Reason> {
-    if error.is_parse_too_large() {
+    if error.is_parse_too_large() && error.to_string() == URI_TOO_LONG {
+        Some(Reason::UriTooLong)
+    } else if error.is_parse_too_large() {
         Some(Reason::HeadTooLarge)
     } else {
         error.is_parse().then_some(Reason::BadRequest)

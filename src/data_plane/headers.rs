@@ -10,11 +10,24 @@ mod host;
 pub(super) use self::forwarded::Origin;
 pub(super) use self::host::host_of;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use std::net::IpAddr;
+
+use http::header::{
+    self, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 
+use super::Expect;
+use super::trusted::TrustedProxies;
 use crate::telemetry::traffic::Reason;
+
+/// What is the same for all requests to one app.
+#[derive(Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) proxies: &'a TrustedProxies,
+    pub(super) expect: Expect,
+}
 
 /// What was found in the head of a request while it was rewritten.
 #[derive(Debug)]
@@ -25,6 +38,8 @@ pub(super) struct Found {
     pub(super) websocket: bool,
     /// What the request is called in logs and error answers.
     pub(super) request_id: HeaderValue,
+    /// Who asked, as far as anybody can be believed.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// Checks the head of a request and rewrites it for the app.
@@ -35,15 +50,19 @@ pub(super) struct Found {
 pub(super) fn toward_app<B: Body>(
     request: &mut Request<B>,
     origin: &Origin,
+    rules: &Rules<'_>,
 ) -> Result<Found, Reason> {
     if request.method() == Method::CONNECT {
         return Err(Reason::NotImplemented);
     }
     check_transfer_encoding(request.headers())?;
-    let expects_continue = take_expectation(request.headers_mut())?;
+    let has_body = !request.body().is_end_stream();
+    // RFC 9110 section 10.1.1: ignored where there is nothing to go on with, and from who cannot read the answer.
+    let expects_continue = take_expectation(request.headers_mut())?
+        && has_body
+        && request.version() != Version::HTTP_10;
     host::settle(request)?;
 
-    let has_body = !request.body().is_end_stream();
     let may_upgrade = request.method() == Method::GET && request.version() == Version::HTTP_11;
     let headers = request.headers_mut();
     let trailers = hop_by_hop::accepts_trailers(headers);
@@ -54,8 +73,11 @@ pub(super) fn toward_app<B: Body>(
         && hop_by_hop::lists_token(headers, &UPGRADE, "websocket");
     // All that is added comes after what is removed, or a client could have it removed again by naming it.
     hop_by_hop::strip(headers, options);
-    let request_id = forwarded::tell(headers, origin);
+    let told = forwarded::tell(headers, origin, rules.proxies);
     ask_hop_by_hop(headers, websocket, trailers);
+    if expects_continue && rules.expect == Expect::Forward {
+        headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+    }
     if has_body && !headers.contains_key(CONTENT_LENGTH) {
         // hyper sends no body with a GET that names no framing, and the body would be lost silently.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -64,12 +86,19 @@ pub(super) fn toward_app<B: Body>(
     Ok(Found {
         expects_continue,
         websocket,
-        request_id,
+        request_id: told.request_id,
+        client: told.client,
     })
 }
 
-/// Rewrites the head of an ordinary answer for the client.
-pub(super) fn toward_client<B>(response: &mut Response<B>) {
+/// Checks the head of an ordinary answer and rewrites it for the client.
+///
+/// # Errors
+///
+/// When it cannot be passed on.
+pub(super) fn toward_client<B>(response: &mut Response<B>) -> Result<(), Reason> {
+    // RFC 9112 section 7: a coding other than `chunked` would have to be undone, or the client takes it for the content.
+    check_transfer_encoding(response.headers()).map_err(|_| Reason::BadAnswer)?;
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -78,6 +107,24 @@ pub(super) fn toward_client<B>(response: &mut Response<B>) {
     }
     let options = hop_by_hop::options(headers);
     hop_by_hop::strip(headers, options);
+    Ok(())
+}
+
+/// A whole 103 with these fields, less those that concern the app's connection only or speak of a final answer.
+pub(super) fn early_hints(fields: &HeaderMap) -> Vec<u8> {
+    let mut fields = fields.clone();
+    let options = hop_by_hop::options(&fields);
+    hop_by_hop::strip(&mut fields, options);
+    fields.remove(CONTENT_LENGTH);
+    let mut message = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+    for (name, value) in &fields {
+        message.extend_from_slice(name.as_str().as_bytes());
+        message.extend_from_slice(b": ");
+        message.extend_from_slice(value.as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    message.extend_from_slice(b"\r\n");
+    message
 }
 
 /// Rewrites the head of a 101 for the client, who asked for a WebSocket. Says no when the app switched to anything else.
@@ -90,19 +137,44 @@ pub(super) fn switch_protocols<B>(response: &mut Response<B>) -> bool {
     agreed
 }
 
-/// Takes out of trailers what the other side might take for a field of the head.
+/// Takes out of trailers what the other side might take for a field of the head: RFC 9110 section 6.5.1 names what frames,
+/// routes, modifies, authenticates or describes a message.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     let options = hop_by_hop::options(trailers);
     hop_by_hop::strip(trailers, options);
     forwarded::remove_claims(trailers);
-    for name in [
-        http::header::HOST,
-        CONTENT_LENGTH,
-        http::header::AUTHORIZATION,
-    ] {
+    for name in &NOT_IN_TRAILERS {
         trailers.remove(name);
     }
 }
+
+const NOT_IN_TRAILERS: [HeaderName; 25] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::DATE,
+    EXPECT,
+    header::EXPIRES,
+    header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::TRAILER,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("proxy"),
+];
 
 /// Whether the app will close the connection after this answer.
 pub(super) fn says_close(headers: &HeaderMap) -> bool {

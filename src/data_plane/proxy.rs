@@ -8,6 +8,8 @@ mod call;
 
 mod destination;
 
+mod interim;
+
 use std::rc::Rc;
 
 use http::header::CONNECTION;
@@ -39,6 +41,7 @@ pub(super) async fn forward(
     };
     let mut record = Record::new(ledger, &request);
     let mut asker = Asker::new(request.headers());
+    asker.client = client.origin().peer();
     let destination = destination.as_ref();
     let answer = relay(
         request,
@@ -51,6 +54,8 @@ pub(super) async fn forward(
     .await;
     let mut response = answer.unwrap_or_else(|reason| {
         record.answered(reason);
+        let (from, reason_word) = (asker.client, reason.as_str());
+        tracing::debug!(client = ?from, reason = reason_word, "answered by hitless");
         answer::make(reason, &asker).map(Source::Whole)
     });
     record.set_status(response.status());

@@ -430,6 +430,7 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         | Failure::BadAnswer
         | Failure::AnswerTooLarge
         | Failure::BadBody
+        | Failure::BodyTooLarge
         | Failure::BodyTimedOut
         | Failure::AnswerTimedOut
         | Failure::Cut => None,

@@ -1,5 +1,6 @@
 //! The promises of the data plane, each against an app of its own that says byte by byte what it says.
 
+mod asking;
 mod buffering;
 mod ending;
 mod limits;

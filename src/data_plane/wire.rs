@@ -8,12 +8,16 @@ mod socket;
 
 pub(super) use self::socket::Socket;
 
+mod hints;
+
+pub(super) use self::hints::Hints;
+
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use hyper_util::rt::TokioIo;
@@ -55,6 +59,8 @@ pub(super) struct Pulse {
     stalled: AtomicU32,
     /// Somebody has something to tell the connection.
     called: AtomicBool,
+    /// What goes to the client besides hyper's messages, once anything has.
+    hints: OnceLock<Arc<Hints>>,
 }
 
 /// What a connection is doing, as far as the bytes tell. As long as it is equal to what was seen before, nothing has moved.
@@ -111,6 +117,19 @@ impl Wire {
         self.pulse.written(&result);
         result
     }
+
+    /// Before hyper writes, what was to go out first does.
+    fn poll_hints(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(hints) = self.pulse.hints.get() {
+            hints.hyper_writes();
+            let written = hints.poll_write(cx, &mut self.socket);
+            if written.is_pending() {
+                self.pulse.written(&Poll::Pending);
+            }
+            ready!(written)?;
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl AsyncRead for Wire {
@@ -143,6 +162,7 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
+        ready!(me.poll_hints(cx))?;
         let result = Pin::new(&mut me.socket).poll_write(cx, bytes);
         me.written(result)
     }
@@ -150,6 +170,10 @@ impl AsyncWrite for Wire {
     /// hyper calls it with an empty write buffer only, so everything handed over before is with the kernel.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
+        if let Some(hints) = me.pulse.hints.get() {
+            ready!(hints.poll_write(cx, &mut me.socket))?;
+            hints.hyper_flushed(cx);
+        }
         me.pulse
             .flushed
             .store(me.pulse.ended.load(Relaxed), Relaxed);
@@ -170,6 +194,7 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
+        ready!(me.poll_hints(cx))?;
         let socket = Pin::new(&mut me.socket);
         let result = if let [slice] = slices {
             socket.poll_write(cx, slice)
@@ -205,6 +230,11 @@ impl Pulse {
     /// Whether bytes were read since.
     pub(super) fn has_heard(&self) -> bool {
         self.heard.load(Relaxed)
+    }
+
+    /// Where hints are put to be written by it.
+    pub(super) fn hints(&self) -> &Arc<Hints> {
+        self.hints.get_or_init(Arc::default)
     }
 
     /// A message will not be read to its end: what follows on the connection is no head, unless hyper finds one.

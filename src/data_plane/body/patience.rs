@@ -60,9 +60,12 @@ impl Patience {
         (!limit.is_zero()).then(|| (from + limit, failure))
     }
 
-    /// Whether the request's own body is to blame.
-    pub(in crate::data_plane) fn body_failed(&self) -> bool {
-        let state = self.upload.as_ref().map(|upload| upload.state());
-        state == Some(UploadState::Failed)
+    /// What is wrong with the request's own body, if that is to blame.
+    pub(in crate::data_plane) fn body_failure(&self) -> Option<Failure> {
+        match self.upload.as_ref()?.state() {
+            UploadState::Failed => Some(Failure::BadBody),
+            UploadState::TooLarge => Some(Failure::BodyTooLarge),
+            _ => None,
+        }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::upload::{AttemptNumber, Upload};
+use super::upload::{Agreed, AttemptNumber, Upload, UploadError};
 use crate::data_plane::site::Ledger;
 use crate::data_plane::wire::{Busy, Pulse};
 use crate::data_plane::worker::Worker;
@@ -57,10 +57,10 @@ impl RequestBody {
         Self { open: Some(open) }
     }
 
-    /// Whether the client meets the body only after it was told to go on.
-    pub(in crate::data_plane) fn set_expects_continue(&self, expects_continue: bool) {
+    /// Sets what was found out about it in the head.
+    pub(in crate::data_plane) fn agree(&self, agreed: Agreed) {
         if let Some(open) = &self.open {
-            open.upload.set_expects_continue(expects_continue);
+            open.upload.agree(agreed);
         }
     }
 
@@ -79,12 +79,12 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let me = self.get_mut();
         let Some(open) = &me.open else {
             return Poll::Ready(None);

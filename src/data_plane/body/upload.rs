@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::store::{Piece, Store};
-use super::{Discard, RequestBody};
+use super::{Discard, Gate, RequestBody};
 use crate::data_plane::headers;
 use crate::data_plane::site::Ledger;
 use crate::data_plane::upstream::Failure;
@@ -33,6 +33,7 @@ pub(super) struct Upload {
     attended: Cell<bool>,
     /// One more attempt may come.
     claimed: Cell<bool>,
+    agreed: RefCell<Agreed>,
     /// None: its last byte has come.
     client: RefCell<Option<Client>>,
     store: RefCell<Store>,
@@ -45,7 +46,26 @@ struct Client {
     worker: Rc<Worker>,
     ledger: Rc<Ledger>,
     busy: Busy,
-    expects_continue: bool,
+}
+
+/// What the head of a request says about its body.
+#[derive(Debug, Default)]
+pub(in crate::data_plane) struct Agreed {
+    /// The client sends it only after it was told to go on.
+    pub(in crate::data_plane) expects_continue: bool,
+    /// How many bytes may still come; none: as many as there are.
+    pub(in crate::data_plane) bytes_max: Option<u64>,
+    /// What it waits at before it is asked for.
+    pub(in crate::data_plane) gate: Option<Gate>,
+}
+
+/// Why a body did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::data_plane) enum UploadError {
+    #[error("the client's body ended early: {0}")]
+    Client(#[from] hyper::Error),
+    #[error("the client's body is larger than allowed")]
+    TooLarge,
 }
 
 /// Counts the attempts that pass a body on, the first being 0.
@@ -64,6 +84,8 @@ pub(super) enum UploadState {
     Ended,
     /// It broke a rule of HTTP, or the client is gone.
     Failed,
+    /// It is larger than allowed, and nothing more of it is passed on.
+    TooLarge,
 }
 
 /// The right to pass a body on once more. While it lasts the client's side waits for the next attempt.
@@ -95,7 +117,10 @@ impl Upload {
             worker: Rc::clone(worker),
             ledger: Rc::clone(ledger),
             busy: busy.pulse().begin(),
+        };
+        let agreed = Agreed {
             expects_continue,
+            ..Agreed::default()
         };
         Rc::new(Self {
             state: Cell::new(UploadState::Untouched),
@@ -103,6 +128,7 @@ impl Upload {
             attempt: Cell::new(AttemptNumber::FIRST),
             attended: Cell::new(true),
             claimed: Cell::new(false),
+            agreed: RefCell::new(agreed),
             client: RefCell::new(Some(client)),
             store: RefCell::default(),
         })
@@ -122,10 +148,16 @@ impl Upload {
         self.state.get() == UploadState::Ended && self.store.borrow().is_passed()
     }
 
-    pub(super) fn set_expects_continue(&self, expects_continue: bool) {
-        if let Some(client) = self.client.borrow_mut().as_mut() {
-            client.expects_continue = expects_continue;
-        }
+    pub(super) fn agree(&self, agreed: Agreed) {
+        self.agreed.replace(agreed);
+    }
+
+    /// Whether it was broken off, whoever is to blame.
+    fn has_failed(&self) -> bool {
+        matches!(
+            self.state.get(),
+            UploadState::Failed | UploadState::TooLarge
+        )
     }
 
     /// Whether the attempt under way has nothing more to pass on.
@@ -160,7 +192,7 @@ impl Upload {
         &self,
         attempt: AttemptNumber,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         if attempt != self.attempt.get() {
             // Its connection has been given up, and waits for its end only.
             return Poll::Pending;
@@ -179,14 +211,16 @@ impl Upload {
         polled
     }
 
-    fn poll_client(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_client(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let mut side = self.client.borrow_mut();
         let Some(client) = side.as_mut() else {
             return Poll::Ready(None);
         };
+        let mut agreed = self.agreed.borrow_mut();
+        if let Some(gate) = &agreed.gate {
+            // hyper tells the client to go on as soon as it is asked for the body.
+            ready!(gate.poll(cx));
+        }
         match Pin::new(&mut client.incoming).poll_frame(cx) {
             Poll::Pending => {
                 if self.state.get() != UploadState::AwaitsClient {
@@ -197,6 +231,10 @@ impl Upload {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.come_to(UploadState::AwaitsApp);
                 if let Some(data) = frame.data_ref() {
+                    if !agreed.allow(data.len() as u64) {
+                        self.come_to(UploadState::TooLarge);
+                        return Poll::Ready(Some(Err(UploadError::TooLarge)));
+                    }
                     client.ledger.counters().bytes_in(data.len() as u64);
                 } else if let Some(trailers) = frame.trailers_mut() {
                     headers::clean_trailers(trailers);
@@ -208,7 +246,7 @@ impl Upload {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.come_to(UploadState::Failed);
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(None) => {
                 self.end(&mut side);
@@ -252,7 +290,7 @@ impl Upload {
             self.come_to(UploadState::Ended);
             client.busy.pulse().forget_heard();
         } else if state == UploadState::Failed
-            || (client.expects_continue && state == UploadState::Untouched)
+            || (self.agreed.borrow().expects_continue && state == UploadState::Untouched)
         {
             // Reading would tell a client to go on whose body nobody wants.
             client.busy.pulse().cut_short();
@@ -266,6 +304,31 @@ impl Upload {
     fn come_to(&self, state: UploadState) {
         self.state.set(state);
         self.at.set(Instant::now());
+    }
+}
+
+// === impl Agreed ===
+
+impl Agreed {
+    /// Takes so many bytes off what may still come. Says no when they are too many.
+    fn allow(&mut self, bytes: u64) -> bool {
+        let Some(left) = &mut self.bytes_max else {
+            return true;
+        };
+        let rest = left.checked_sub(bytes);
+        *left = rest.unwrap_or(0);
+        rest.is_some()
+    }
+}
+
+// === impl UploadError ===
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Client(_) => Self::BadBody,
+            UploadError::TooLarge => Self::BodyTooLarge,
+        }
     }
 }
 
@@ -309,7 +372,7 @@ impl Claim {
 
     /// Whether the body can be passed on once more, from its beginning.
     pub(in crate::data_plane) fn is_whole(&self) -> bool {
-        self.0.state.get() != UploadState::Failed && self.0.store.borrow().is_kept()
+        !self.0.has_failed() && self.0.store.borrow().is_kept()
     }
 
     /// Whether that will stay so, whatever the client still sends.
@@ -349,10 +412,14 @@ impl Claim {
     ) -> Result<Received, Failure> {
         let idle = if idle.is_zero() { Duration::MAX } else { idle };
         let upload = &self.0;
+        if let Some(gate) = &upload.agreed.borrow().gate {
+            // The app is asked only once all of it is there.
+            gate.open();
+        }
         loop {
             let more = timeout(idle, poll_fn(|cx| upload.poll_client(cx)));
             let frame = match more.await {
-                Ok(Some(frame)) => frame.map_err(|_| Failure::BadBody)?,
+                Ok(Some(frame)) => frame.map_err(Failure::from)?,
                 Ok(None) => return Ok(Received::Whole),
                 Err(_) => return Err(Failure::BodyTimedOut),
             };

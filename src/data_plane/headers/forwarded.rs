@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{HOST, HeaderName};
+use http::header::{FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
+
+use crate::data_plane::trusted::{TrustedProxies, read_address};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -18,41 +20,94 @@ const REQUEST_ID_MAX: usize = 128;
 /// What is the same for all requests of one connection, ready to be put into a head.
 #[derive(Debug)]
 pub(in crate::data_plane) struct Origin {
+    peer: Option<IpAddr>,
+    /// The peer as `X-Forwarded-For` names it.
     address: Option<HeaderValue>,
+    /// The peer as an element of `Forwarded`.
+    element: HeaderValue,
     port: Option<HeaderValue>,
-    trusted: bool,
+    trust: Trust,
+}
+
+/// Whether a peer may say itself on whose behalf it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data_plane) enum Trust {
+    /// Whatever it claims is removed.
+    Stranger,
+    /// What it claims is kept and added to.
+    Proxy,
+}
+
+/// What a request is called, and who asked.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) request_id: HeaderValue,
+    /// The last one on the way that is no trusted proxy; none where nobody has an address.
+    pub(super) client: Option<IpAddr>,
 }
 
 // === impl Origin ===
 
 impl Origin {
-    /// A client at `address` that came in by `port`; unix sockets have neither. A `trusted` one may say itself on whose
-    /// behalf it asks.
+    /// A peer at `peer` that came in by `port`; unix sockets have neither.
     pub(in crate::data_plane) fn new(
-        address: Option<IpAddr>,
+        peer: Option<IpAddr>,
         port: Option<u16>,
-        trusted: bool,
+        proxies: &TrustedProxies,
     ) -> Self {
-        let address = address.map(|address| {
-            HeaderValue::try_from(address.to_string()).expect("an IP address is visible ASCII")
-        });
+        let address = peer.map(|address| value(&address.to_string()));
+        let trust = if proxies.trust(peer) {
+            Trust::Proxy
+        } else {
+            Trust::Stranger
+        };
         Self {
+            peer,
             address,
+            element: value(&element(peer)),
             port: port.map(HeaderValue::from),
-            trusted,
+            trust,
         }
+    }
+
+    /// The address of whoever is at the other end of the connection.
+    pub(in crate::data_plane) fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 }
 
-/// Tells the app where the request came from. Returns the request's id.
-pub(super) fn tell(headers: &mut HeaderMap, origin: &Origin) -> HeaderValue {
-    headers.remove(PROXY);
-    if !origin.trusted {
-        remove_claims(headers);
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("an IP address is visible ASCII")
+}
+
+/// RFC 7239 section 6: an IPv6 address stands in brackets, and so in quotes; who has no address is unknown.
+fn element(peer: Option<IpAddr>) -> String {
+    match peer {
+        Some(IpAddr::V4(address)) => format!("for={address}"),
+        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+        None => "for=unknown".to_owned(),
     }
+}
+
+/// Tells the app where the request came from.
+pub(super) fn tell(headers: &mut HeaderMap, origin: &Origin, proxies: &TrustedProxies) -> Told {
+    headers.remove(PROXY);
+    let client = match origin.trust {
+        Trust::Stranger => {
+            remove_claims(headers);
+            origin.peer
+        }
+        Trust::Proxy => {
+            remove_lookalikes(headers);
+            let client = client(headers, origin.peer, proxies);
+            if headers.contains_key(FORWARDED) {
+                append(headers, &FORWARDED, &origin.element);
+            }
+            client
+        }
+    };
     if let Some(address) = &origin.address {
-        let line = appended(headers, address);
-        headers.insert(FOR, line);
+        append(headers, &FOR, address);
     }
     let host = headers.get(HOST).cloned();
     let claims = [
@@ -66,27 +121,81 @@ pub(super) fn tell(headers: &mut HeaderMap, origin: &Origin) -> HeaderValue {
             headers.entry(name).or_insert(value);
         }
     }
-    let id = kept_id(headers, origin).unwrap_or_else(new_id);
-    headers.insert(REQUEST_ID, id.clone());
-    id
+    let request_id = kept_id(headers, origin).unwrap_or_else(new_id);
+    headers.insert(REQUEST_ID, request_id.clone());
+    Told { request_id, client }
+}
+
+/// Who asked, as a trusted peer says: read from the right, for each proxy adds at the end whom it got the request from,
+/// and what stands left of the first stranger is that stranger's own word.
+fn client(headers: &HeaderMap, peer: Option<IpAddr>, proxies: &TrustedProxies) -> Option<IpAddr> {
+    let mut client = peer;
+    let lines: Vec<_> = if headers.contains_key(FOR) {
+        headers.get_all(FOR).iter().collect()
+    } else {
+        headers.get_all(FORWARDED).iter().collect()
+    };
+    for line in lines.into_iter().rev() {
+        for element in line.as_bytes().rsplit(|&byte| byte == b',') {
+            let Some(address) = std::str::from_utf8(element).ok().and_then(read_element) else {
+                // Hidden, or not an address: nobody further left can be believed.
+                return client;
+            };
+            client = Some(address);
+            if !proxies.contain(address) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// An address of `X-Forwarded-For`, or the `for` of an element of `Forwarded` (RFC 7239 section 4). A comma within
+/// quotes has cut the element, which is then none.
+fn read_element(element: &str) -> Option<IpAddr> {
+    if !element.contains('=') {
+        return read_address(element);
+    }
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let is_for =
+        |(name, _): &(&str, &str)| name.trim_matches([' ', '\t']).eq_ignore_ascii_case("for");
+    let (_, node) = pairs.find(is_for)?;
+    let node = node.trim_matches([' ', '\t']);
+    match node.strip_prefix('"') {
+        Some(rest) => read_address(rest.strip_suffix('"')?),
+        None => read_address(node),
+    }
 }
 
 /// Removes whatever claims to say where a message came from, also under a name that an app may take for one of these.
 pub(super) fn remove_claims(headers: &mut HeaderMap) {
-    let mut claims = Vec::new();
+    remove(headers, |name| is_claim(name) || is_disguised(name));
+}
+
+/// Removes names that an app may take for one of these, also those of a trusted peer: it may have passed on what a
+/// stranger called so.
+fn remove_lookalikes(headers: &mut HeaderMap) {
+    remove(headers, |name| {
+        is_disguised(name) || (name.as_str().contains('_') && is_claim(name))
+    });
+}
+
+fn remove(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let mut meant = Vec::new();
     for name in headers.keys() {
-        if is_claim(name.as_str().as_bytes()) {
-            claims.push(name.clone());
+        if is_meant(name) {
+            meant.push(name.clone());
         }
     }
-    for name in claims {
+    for name in meant {
         headers.remove(name);
     }
 }
 
 /// CGI and WSGI cannot tell `_` from `-` in a name.
-fn is_claim(name: &[u8]) -> bool {
+pub(super) fn is_claim(name: &HeaderName) -> bool {
     const PREFIX: &[u8] = b"x-forwarded-";
+    let name = name.as_str().as_bytes();
     match name.first() {
         Some(b'x') => {
             same(name, b"x-real-ip")
@@ -100,26 +209,43 @@ fn is_claim(name: &[u8]) -> bool {
     }
 }
 
+/// A name that CGI and WSGI take for one that frames the message.
+fn is_disguised(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    match name.first() {
+        Some(b'c') => same(name, b"content-length") && name.contains(&b'_'),
+        Some(b't') => same(name, b"transfer-encoding") && name.contains(&b'_'),
+        _ => false,
+    }
+}
+
 fn same(name: &[u8], known: &[u8]) -> bool {
     let alike = |(&byte, &known): (&u8, &u8)| byte == known || (byte == b'_' && known == b'-');
     name.len() == known.len() && name.iter().zip(known).all(alike)
 }
 
-fn appended(headers: &HeaderMap, address: &HeaderValue) -> HeaderValue {
-    if !headers.contains_key(FOR) {
-        return address.clone();
+/// Adds to the end of a list that may stand on several lines, and leaves one.
+fn append(headers: &mut HeaderMap, name: &HeaderName, last: &HeaderValue) {
+    if !headers.contains_key(name) {
+        headers.insert(name, last.clone());
+        return;
     }
     let mut line = Vec::new();
-    for value in headers.get_all(FOR) {
+    for value in headers.get_all(name) {
         line.extend_from_slice(value.as_bytes());
         line.extend_from_slice(b", ");
     }
-    line.extend_from_slice(address.as_bytes());
-    HeaderValue::try_from(line).expect("joined field values are a field value")
+    line.extend_from_slice(last.as_bytes());
+    let line = HeaderValue::try_from(line).expect("joined field values are a field value");
+    headers.insert(name, line);
 }
 
 fn kept_id(headers: &HeaderMap, origin: &Origin) -> Option<HeaderValue> {
-    let id = headers.get(REQUEST_ID).filter(|_| origin.trusted)?;
+    let mut lines = headers.get_all(REQUEST_ID).iter();
+    let id = lines.next().filter(|_| origin.trust == Trust::Proxy)?;
+    if lines.next().is_some() {
+        return None;
+    }
     let bytes = id.as_bytes();
     let fits = (1..=REQUEST_ID_MAX).contains(&bytes.len());
     (fits && bytes.iter().all(u8::is_ascii_graphic)).then(|| id.clone())

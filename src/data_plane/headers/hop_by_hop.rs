@@ -1,9 +1,12 @@
 //! The fields that concern one connection only: RFC 9110 section 7.6.1.
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
+
+use super::forwarded;
 
 /// What all the `Connection` lines of a head together say.
 #[derive(Debug, Default)]
@@ -35,11 +38,18 @@ pub(super) fn options(headers: &HeaderMap) -> Options {
         } else if !token.eq_ignore_ascii_case(b"close")
             && !token.eq_ignore_ascii_case(b"keep-alive")
             && let Ok(name) = HeaderName::from_bytes(token)
+            && !is_for_everybody(&name)
         {
             options.named.push(name);
         }
     }
     options
+}
+
+/// What no sender may have taken away by naming it: RFC 9110 section 7.6.1 forbids that for fields that are meant for
+/// all on the way. Without these the app would not know for which host, how long, and from whom.
+fn is_for_everybody(name: &HeaderName) -> bool {
+    *name == HOST || *name == CONTENT_LENGTH || forwarded::is_claim(name)
 }
 
 /// Removes what concerns this connection only.

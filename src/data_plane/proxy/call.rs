@@ -1,26 +1,29 @@
 //! A request as it is sent to the app, as often as it must be, and the head of its answer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::again::Again;
 use super::destination::Destination;
+use super::interim::Interim;
 use crate::data_plane::answer::{self, Asker};
-use crate::data_plane::body::{AppBody, Patience, RequestBody, Source};
+use crate::data_plane::body::{Agreed, AppBody, Gate, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
-use crate::data_plane::headers;
+use crate::data_plane::headers::{self, Found, Rules};
 use crate::data_plane::record::Record;
 use crate::data_plane::site::Site;
 use crate::data_plane::tunnel;
 use crate::data_plane::upstream::{Failed, Reply};
 use crate::data_plane::wire::Busy;
+use crate::data_plane::{AppConfig, Expect};
 use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
@@ -35,6 +38,7 @@ pub(super) struct Call {
     patience: Patience,
     /// None: it may not be sent again once it was written.
     again: Option<Again>,
+    interim: Interim,
     /// The client's side of the tunnel that it asks for.
     upgrade: Option<OnUpgrade>,
 }
@@ -62,13 +66,30 @@ impl Call {
             request.map(|body| RequestBody::new(body, worker, record.ledger(), busy, expects));
         // Taken before the message is moved, or the tunnel could not be opened later.
         let upgrade = hyper::upgrade::on(&mut request);
-        let found = headers::toward_app(&mut request, client.origin())?;
-        asker.request_id = Some(found.request_id);
-        request.body().set_expects_continue(found.expects_continue);
+        let takes_hints = request.version() == Version::HTTP_11;
+        let rules = Rules {
+            proxies: &worker.settings.trusted_proxies,
+            expect: destination.map_or(Expect::Answer, Destination::expect),
+        };
+        let found = headers::toward_app(&mut request, client.origin(), &rules)?;
+        asker.request_id = Some(found.request_id.clone());
+        asker.client = found.client;
         // Only now, for a head that is wrong in itself is not merely for nobody.
         let destination = destination.ok_or(Reason::NoRoute)?;
         destination.strip(request.uri_mut())?;
         let app = &destination.site.app.config;
+        let agreed = agree(&found, app);
+        let interim = Interim {
+            key: agreed.gate.as_ref().map(|gate| Arc::clone(gate.key())),
+            hints: (app.early_hints && takes_hints).then(|| Arc::clone(busy.pulse().hints())),
+        };
+        let fits = agreed
+            .bytes_max
+            .is_none_or(|max| request.body().size_hint().lower() <= max);
+        request.body().agree(agreed);
+        if !fits {
+            return Err(Reason::BodyTooLarge);
+        }
         let body_timeout = worker.settings.client.body_timeout;
         Ok(Self {
             patience: Patience::new(
@@ -78,6 +99,7 @@ impl Call {
                 request.body(),
             ),
             again: Again::of(&request, app),
+            interim,
             upgrade: found.websocket.then_some(upgrade),
             request: Some(request),
             site: Rc::clone(&destination.site),
@@ -95,9 +117,10 @@ impl Call {
     ///
     /// When it was taken before and not made ready again.
     pub(super) fn take(&mut self) -> Request<RequestBody> {
-        self.request
-            .take()
-            .expect("a call is made ready before it is sent again")
+        let request = self.request.take();
+        let mut request = request.expect("a call is made ready before it is sent again");
+        self.interim.listen(&mut request);
+        request
     }
 
     /// How long its answer may take.
@@ -170,9 +193,11 @@ impl Call {
             outcomes.ended(self.site.index(), origin, opened.is_err());
             return opened;
         }
-        exchange.ended(origin, response.status().is_server_error());
+        let bad = response.status().is_server_error();
         link.read_head(&response);
-        headers::toward_client(&mut response);
+        let passable = headers::toward_client(&mut response);
+        exchange.ended(origin, bad || passable.is_err());
+        passable?;
         let config = &self.site.app.config;
         if config.expose_generation {
             let number = HeaderValue::from(exchange.generation_id().get());
@@ -190,6 +215,16 @@ impl Call {
                 Some(_) => body,
             })
         }))
+    }
+}
+
+/// What the head says about the body.
+fn agree(found: &Found, app: &AppConfig) -> Agreed {
+    let asks_app = found.expects_continue && app.expect == Expect::Forward;
+    Agreed {
+        expects_continue: found.expects_continue,
+        bytes_max: (app.body_bytes_max > 0).then_some(app.body_bytes_max as u64),
+        gate: asks_app.then(Gate::new),
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::Request;
 use http::uri::{PathAndQuery, Uri};
 
+use crate::data_plane::Expect;
 use crate::data_plane::connection::Client;
 use crate::data_plane::headers;
 use crate::data_plane::site::Site;
@@ -28,6 +29,11 @@ impl Destination {
             site: Rc::clone(client.worker().site(target.app)),
             stripped: target.stripped,
         })
+    }
+
+    /// Who decides on `100 Continue` there.
+    pub(super) fn expect(&self) -> Expect {
+        self.site.app.config.expect
     }
 
     /// Takes the prefix of the route off a target in origin form.

@@ -248,6 +248,45 @@ async fn a_bad_request_is_answered_by_hitless() {
 }
 
 #[tokio::test]
+async fn what_hyper_refuses_before_there_is_a_request_is_counted() {
+    let client = ClientConfig {
+        head_bytes_max: 1 << 20,
+        ..ClientConfig::default()
+    };
+    let world = World::with_both(AppConfig::default(), client);
+    let (app, _heads) = named("one").await;
+    world.publish(1, &[app]);
+    let long = "x".repeat(70_000);
+    let many = "x: y\r\n".repeat(101);
+    for (request, status, reason) in [
+        (
+            "GET / HTTP/1.1\r\nhost : a\r\n\r\n".to_owned(),
+            400,
+            Reason::BadRequest,
+        ),
+        (
+            format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n"),
+            414,
+            Reason::UriTooLong,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"),
+            431,
+            Reason::HeadTooLarge,
+        ),
+    ] {
+        let answer = world.ask(&request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        world
+            .until(|totals| totals.answers.contains(&(reason, 1)))
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn options_of_everything_survives() {
     let world = World::new();
     let (app, mut heads) = named("one").await;
@@ -332,4 +371,8 @@ async fn a_client_that_goes_away_takes_its_request_along() {
     assert!(app.is_ended().await);
     world.until(|totals| totals.in_flight == 0).await;
     assert_eq!(generation.requests(), 0);
+    // What a log calls 499: the client's doing, and no answer of anybody.
+    let row = (Method::Get, CodeClass::ClientError, Protocol::Http11, 1);
+    assert!(world.totals().requests.contains(&row));
+    assert!(world.totals().answers.iter().all(|(_, count)| *count == 0));
 }

@@ -18,6 +18,8 @@ use crate::live::{Backend, Generation, Instance, Live, Routing};
 use crate::telemetry::traffic::{Totals, Traffic};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A vector that grows by itself asks the system for a few bytes each time.
+const AT_ONCE: usize = 16 << 10;
 
 /// Waits for what must happen, and fails when it does not.
 #[track_caller]
@@ -60,7 +62,11 @@ impl World {
             routes: vec![Arc::new(Routes::new([(0, &Route::default())]))],
             strays: Arc::new(Traffic::new(1)),
         };
-        let workers = start(bound, apps, &Settings { client }, &phases).unwrap();
+        let settings = Settings {
+            client,
+            ..Settings::default()
+        };
+        let workers = start(bound, apps, &settings, &phases).unwrap();
         Self {
             app,
             phase,
@@ -172,6 +178,7 @@ impl Peer {
                     let text = std::mem::replace(&mut self.read, rest);
                     return String::from_utf8(text).unwrap();
                 }
+                self.read.reserve(AT_ONCE);
                 let length = self.stream.read_buf(&mut self.read).await.unwrap();
                 let so_far = String::from_utf8_lossy(&self.read);
                 assert!(length > 0, "ended after {so_far:?}");
@@ -239,6 +246,20 @@ impl Peer {
         }
         self.read.drain(..length);
         true
+    }
+
+    /// So many bytes.
+    #[track_caller]
+    pub(super) fn take(&mut self, length: usize) -> impl Future<Output = Vec<u8>> {
+        soon(async move {
+            while self.read.len() < length {
+                self.read.reserve(AT_ONCE);
+                let read = self.stream.read_buf(&mut self.read).await.unwrap();
+                assert!(read > 0, "ended {} bytes early", length - self.read.len());
+            }
+            let rest = self.read.split_off(length);
+            std::mem::replace(&mut self.read, rest)
+        })
     }
 
     /// All that still comes until the end, a character for each byte; a reset counts as an end.

@@ -44,6 +44,8 @@ pub(in crate::data_plane) enum Failure {
     AnswerTooLarge,
     /// The client's body breaks a rule of HTTP, or the client went away.
     BadBody,
+    /// The client's body is larger than allowed.
+    BodyTooLarge,
     /// The client's body made no progress.
     BodyTimedOut,
     /// The head of the answer did not come in time.
@@ -56,8 +58,8 @@ pub(in crate::data_plane) enum Failure {
 
 /// What it means that hyper gave this error after it had taken the request.
 pub(super) fn explain(error: &hyper::Error, link: &Link, patience: &Patience) -> Failure {
-    if patience.body_failed() {
-        Failure::BadBody
+    if let Some(failure) = patience.body_failure() {
+        failure
     } else if error.is_parse_too_large() {
         Failure::AnswerTooLarge
     } else if error.is_parse() {
@@ -116,6 +118,7 @@ impl Failure {
             Self::NoSocket
             | Self::LostReused
             | Self::BadBody
+            | Self::BodyTooLarge
             | Self::BodyTimedOut
             | Self::Cut
             | Self::Recalled => false,
@@ -135,6 +138,7 @@ impl From<Failure> for Reason {
             Failure::BadAnswer => Self::BadAnswer,
             Failure::AnswerTooLarge => Self::AnswerTooLarge,
             Failure::BadBody => Self::BadRequest,
+            Failure::BodyTooLarge => Self::BodyTooLarge,
             Failure::BodyTimedOut => Self::BodyTimeout,
             Failure::AnswerTimedOut => Self::AnswerTimeout,
             Failure::Cut | Failure::Recalled => Self::Cut,
