@@ -45,6 +45,10 @@ mod tunnel;
 
 mod answer;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod properties;
+
 #[cfg(test)]
 mod tests;
 
