@@ -155,6 +155,15 @@ impl App {
         Self::with_kind(Kind::Other, folder, &command)
     }
 
+    /// A program that writes its port into `port` and waits: the test listens in its place.
+    pub fn stand_in() -> Self {
+        let folder = temporary_folder();
+        let port = folder.path().join("port").display().to_string();
+        let script =
+            format!("echo $PORT >'{port}.new' && mv '{port}.new' '{port}'; exec sleep 3600");
+        Self::with_kind(Kind::Other, folder, &["sh", "-c", &script])
+    }
+
     /// Any command.
     pub fn other(command: &[&str]) -> Self {
         Self::with_kind(Kind::Other, temporary_folder(), command)

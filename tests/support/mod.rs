@@ -24,6 +24,7 @@ pub mod load;
 pub mod metrics;
 pub mod processes;
 pub mod program;
+pub mod raw;
 pub mod record;
 pub mod server;
 pub mod status;
