@@ -4,13 +4,11 @@
 //! Never shuts a socket down: whoever ends the connection decides how. Never looks at a clock: the sweep over all
 //! connections does, and compares what is told here.
 
+mod hints;
 mod socket;
 
-pub(super) use self::socket::Socket;
-
-mod hints;
-
 pub(super) use self::hints::Hints;
+pub(super) use self::socket::Socket;
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -119,16 +117,21 @@ impl Wire {
     }
 
     /// Before hyper writes, what was to go out first does.
-    fn poll_hints(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn hyper_writes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(hints) = self.pulse.hints.get() {
             hints.hyper_writes();
-            let written = hints.poll_write(cx, &mut self.socket);
-            if written.is_pending() {
-                self.pulse.written(&Poll::Pending);
-            }
-            ready!(written)?;
         }
-        Poll::Ready(Ok(()))
+        self.poll_hints(cx)
+    }
+
+    /// Ready when no hint waits; one that does not fit is a stalled write like any other.
+    fn poll_hints(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(hints) = self.pulse.hints.get() else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = hints.poll_write(cx, &mut self.socket);
+        self.pulse.written(&result);
+        result
     }
 }
 
@@ -162,7 +165,7 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
-        ready!(me.poll_hints(cx))?;
+        ready!(me.hyper_writes(cx))?;
         let result = Pin::new(&mut me.socket).poll_write(cx, bytes);
         me.written(result)
     }
@@ -170,8 +173,8 @@ impl AsyncWrite for Wire {
     /// hyper calls it with an empty write buffer only, so everything handed over before is with the kernel.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
+        ready!(me.poll_hints(cx))?;
         if let Some(hints) = me.pulse.hints.get() {
-            ready!(hints.poll_write(cx, &mut me.socket))?;
             hints.hyper_flushed(cx);
         }
         me.pulse
@@ -194,7 +197,7 @@ impl AsyncWrite for Wire {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let me = self.get_mut();
-        ready!(me.poll_hints(cx))?;
+        ready!(me.hyper_writes(cx))?;
         let socket = Pin::new(&mut me.socket);
         let result = if let [slice] = slices {
             socket.poll_write(cx, slice)
@@ -306,7 +309,7 @@ impl Pulse {
     }
 
     /// Some of a message went to the kernel, or could not.
-    fn written(&self, result: &Poll<io::Result<usize>>) {
+    fn written<T>(&self, result: &Poll<io::Result<T>>) {
         // Until the next flush it is not all with the kernel.
         let unflushed = self.ended.load(Relaxed).wrapping_sub(1);
         self.flushed.store(unflushed, Relaxed);
