@@ -236,6 +236,18 @@ async fn a_head_above_the_limit_gets_431() {
     expect_answer(&answer, 431);
 }
 
+#[tokio::test]
+async fn chunk_extensions_without_end_are_refused() {
+    let hitless = demo().await;
+    let extension = "x".repeat(20_000);
+    let request = format!(
+        "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5;{extension}\r\nhello\r\n0\r\n\r\n"
+    );
+    let answer = exchange_bytes(hitless.address(), request.as_bytes()).await;
+    expect_answer(&answer, 400);
+}
+
 /// RFC 9112 6.3: taken by Transfer-Encoding, and the connection is closed after the answer.
 #[tokio::test]
 async fn a_request_with_two_lengths_is_taken_by_its_chunks_and_is_the_last() {

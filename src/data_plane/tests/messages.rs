@@ -358,6 +358,20 @@ async fn an_answer_that_stalls_is_broken_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_closes_its_sending_side_has_gone_away() {
+    let world = World::new();
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut app = app.accept().await;
+    app.head().await;
+    client.stream.shutdown().await.unwrap();
+    assert!(app.is_ended().await);
+    assert!(client.is_ended().await);
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_takes_its_request_along() {
     let world = World::new();
     let app = Listening::new().await;
