@@ -53,15 +53,12 @@ async fn meet(address: SocketAddr, number: usize, case: &Case, ways: &Ways) -> R
     let (method, fields) = (case.method, case.fields);
     let request = format!("{method} /{number} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     client.send(request.as_bytes()).await;
-    let answer = loop {
-        match timeout(MOMENT, client.answer(method == "HEAD")).await {
-            Ok(Some(answer)) if answer.status < 200 && answer.status != 101 => {
-                return Err(format!("an interim answer: {}", answer.head));
-            }
-            Ok(Some(answer)) => break Some(answer),
-            Ok(None) => break None,
-            Err(_) => return Err("nothing came".to_owned()),
+    let answer = match timeout(MOMENT, client.answer(method == "HEAD")).await {
+        Ok(Some(answer)) if answer.status < 200 && answer.status != 101 => {
+            return Err(format!("an interim answer: {}", answer.head));
         }
+        Ok(answer) => answer,
+        Err(_) => return Err("nothing came".to_owned()),
     };
     compare(case, answer.as_ref())?;
     let mut next = Raw::open(address).await;

@@ -110,6 +110,7 @@ impl Case {
 pub(crate) fn all() -> Vec<Case> {
     [
         status_lines(),
+        no_status_lines(),
         fields(),
         lengths(),
         chunks(),
@@ -170,6 +171,11 @@ fn status_lines() -> Vec<Case> {
             b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             b"ok",
         ),
+    ]
+}
+
+fn no_status_lines() -> Vec<Case> {
+    vec![
         bad(
             "a status of two digits",
             b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
