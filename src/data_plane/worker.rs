@@ -234,7 +234,6 @@ impl fmt::Debug for Worker {
     }
 }
 
-
 // === impl Gauges ===
 
 impl Gauges {
