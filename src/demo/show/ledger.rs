@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// How many failures are kept word for word.
 const FAILURES_MAX: usize = 10;
 
+/// How long after the beginning a wait is that of all clients who come at once, and not that of a quiet time.
+const WARM_UP: Duration = Duration::from_millis(500);
+
 /// How much later than the swap the verdict may be known here.
 const VERDICT_LAG: Duration = Duration::from_millis(250);
 
@@ -127,7 +130,9 @@ impl Ledger {
     /// The next act begins.
     pub(super) fn enter(&self, suspect: Option<Suspect>) {
         let mut book = self.book();
-        book.account.acts.push(Tally::default());
+        let before = book.account.acts.last();
+        let next = before.map_or_else(Tally::default, Tally::next);
+        book.account.acts.push(next);
         book.suspect = suspect;
     }
 
@@ -198,6 +203,9 @@ impl Book {
         match judgement {
             Judgement::Whole => {
                 tally.meet(exchange);
+                if exchange.sent - began >= WARM_UP {
+                    tally.slowest = tally.slowest.max(exchange.wait.unwrap_or_default());
+                }
                 if let Some(version) = exchange.version {
                     see(versions, version, exchange.kind, began.elapsed());
                 }
@@ -272,8 +280,16 @@ fn line(exchange: &Exchange, began: Instant) -> String {
 // === impl Tally ===
 
 impl Tally {
+    /// The one after it, which begins with the version that clients met last.
+    fn next(&self) -> Self {
+        Self {
+            versions: self.latest.iter().map(|(_, version)| *version).collect(),
+            latest: self.latest,
+            ..Self::default()
+        }
+    }
+
     fn meet(&mut self, exchange: &Exchange) {
-        self.slowest = self.slowest.max(exchange.wait.unwrap_or_default());
         let (Kind::Kept | Kind::Fresh, Some(version)) = (exchange.kind, exchange.version) else {
             // What takes long may come from a version that was replaced long since.
             return;
@@ -373,6 +389,23 @@ mod tests {
         assert_eq!(account.acts[0].way(), [2, 5, 2]);
         assert_eq!(account.versions[&1].answers, 1);
         assert_eq!(account.versions[&5].answers, 2);
+        // The next act begins where this one ended, however soon its version is there.
+        ledger.enter(None);
+        ledger.push(&exchange(Kind::Kept, Some(7), None));
+        assert_eq!(ledger.account().acts[1].way(), [2, 7]);
+    }
+
+    #[test]
+    fn the_rush_of_the_beginning_is_no_measure_of_a_quiet_time() {
+        let ledger = Ledger::new();
+        let mut slow = exchange(Kind::Kept, Some(1), None);
+        slow.wait = Some(Duration::from_millis(90));
+        ledger.push(&slow);
+        assert_eq!(ledger.account().acts[0].slowest, Duration::ZERO);
+        slow.sent += WARM_UP;
+        ledger.push(&slow);
+        let tally = ledger.account().acts.swap_remove(0);
+        assert_eq!((tally.requests, tally.slowest.as_millis()), (2, 90));
     }
 
     #[test]

@@ -226,8 +226,8 @@ pub(super) fn summary(account: &Account, lasted: Duration) -> Vec<String> {
     lines.extend(versions(account));
     lines.extend(beyond(&account.beyond));
     lines.extend([
-        "Slowest: from request to answer, less the time that the app itself took. An".to_owned(),
-        "  answer of 0.8 s that a crash broke off was asked for again, and began anew.".to_owned(),
+        "Slowest: from request to answer, less the time that the app itself took. What".to_owned(),
+        "  a version had under way when it was taken back began anew: up to 0.8 s.".to_owned(),
     ]);
     if !account.failures.is_empty() {
         lines.extend([String::new(), "The first that failed".to_owned()]);
@@ -294,7 +294,8 @@ pub(super) fn moral(account: &Account, scenes: &[Scene]) -> String {
 /// A time for people.
 pub(super) fn took(time: Duration) -> String {
     match time.as_micros() {
-        0..10_000 => format!("{:.1} ms", time.as_secs_f64() * 1000.0),
+        0..1_000 => format!("{:.2} ms", time.as_secs_f64() * 1000.0),
+        1_000..10_000 => format!("{:.1} ms", time.as_secs_f64() * 1000.0),
         10_000..1_000_000 => format!("{} ms", time.as_millis()),
         _ => format!("{:.1} s", time.as_secs_f64()),
     }
