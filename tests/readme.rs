@@ -92,6 +92,12 @@ async fn the_example_of_a_static_binary_works() {
 }
 
 #[tokio::test]
+#[ignore = "needs curl: run tests/run"]
+async fn the_examples_of_several_apps_are_valid() {
+    typed_out("Several apps").await;
+}
+
+#[tokio::test]
 async fn the_command_of_the_tests_is_there() {
     typed_out("Tests").await;
 }

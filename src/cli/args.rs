@@ -372,6 +372,9 @@ mod tests {
             (["pause", "--for", "0"], "at least 1ms"),
             (["rollback", "--json", "a b"], "letters, digits"),
             (["pause", "--for", "5"], r#"write "5s""#),
+            (["reload", "--addresses", "a:1"], "<APP>"),
+            (["reload", "web", "--addresses=3000"], "HOST:PORT"),
+            (["reload", "web", "--addresses=a:1,a:1"], "twice"),
         ] {
             assert!(refused(&line).contains(part), "{}", refused(&line));
         }
