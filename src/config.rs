@@ -1,7 +1,7 @@
 //! What a person writes: the file, read into values that are all valid, or into problems that name line and column.
 //!
 //! `raw` mirrors the file, `read` reads it, `build` turns it into a [`Config`] together with what was said by flags and
-//! variables ([`Overrides`]). Nothing here starts or opens anything but the file.
+//! variables ([`Overrides`]). Nothing here starts anything, or opens anything but the file and the pages that it names.
 
 mod build;
 mod kind;
@@ -11,7 +11,7 @@ mod read;
 mod shutdown;
 pub mod words;
 
-pub use self::problem::{Problem, Report};
+pub use self::problem::{Problem, Report, Source};
 pub use self::shutdown::ShutdownConfig;
 pub use self::words::ReadyCheck;
 pub use crate::units;
@@ -19,6 +19,7 @@ pub use crate::units;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -27,6 +28,7 @@ use self::read::{Kind, Table};
 use crate::control_plane::instances::Backing;
 use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::listen::{Listen, ListenAddress};
+use crate::data_plane::pages::Pages;
 use crate::data_plane::route::Route;
 use crate::data_plane::{AppConfig, ClientConfig, TrustedProxies};
 use crate::generation::AppName;
@@ -57,6 +59,8 @@ pub struct Config {
     pub client: ClientConfig,
     /// The times of a graceful stop.
     pub shutdown: ShutdownConfig,
+    /// The operator's pages for what hitless answers by itself, as they were when the file was read.
+    pub pages: Arc<Pages>,
     /// The log of hitless itself.
     pub log: LogConfig,
     /// The apps in the order of the file; at least one.

@@ -52,6 +52,7 @@ pub mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use self::answer::pages;
 pub use self::connection::Config as ClientConfig;
 pub use self::trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 
@@ -65,6 +66,7 @@ use tokio::sync::watch;
 
 use self::crowd::Crowd;
 use self::listen::Bound;
+use self::pages::CurrentPages;
 use self::route::Routes;
 use self::worker::Gauges;
 use crate::generation::AppName;
@@ -156,6 +158,8 @@ pub struct Settings {
     pub client: ClientConfig,
     /// Who may say on whose behalf they ask.
     pub trusted_proxies: TrustedProxies,
+    /// The operator's pages for what hitless answers by itself.
+    pub pages: Arc<CurrentPages>,
 }
 
 /// How far the stopping of the server is, in the order of its life.

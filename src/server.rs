@@ -25,6 +25,7 @@ use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::listen::{Listen, ListenAddress};
+use crate::data_plane::pages::CurrentPages;
 use crate::data_plane::route::Routes;
 use crate::data_plane::{self, ClientConfig, Phase, Workers};
 use crate::descriptors::{Reserve, Room};
@@ -64,10 +65,12 @@ pub fn run(
         let metrics = Metrics::new();
         let dropped = Arc::clone(&processes);
         metrics.count_lines_dropped(move || dropped.lines_dropped());
-        let reread = reread(reload, config.clone(), metrics.clone());
-        let ended = Server::start(config, sockets, workers, &processes, &metrics, reread)?
-            .run()
-            .await;
+        let pages = Arc::new(CurrentPages::new(Arc::clone(&config.pages)));
+        let reread = reread(reload, config.clone(), metrics.clone(), Arc::clone(&pages));
+        let server = Server::start(
+            config, sockets, workers, &processes, &metrics, &pages, reread,
+        );
+        let ended = server?.run().await;
         processes.close().await;
         Ok(ended)
     })
@@ -104,6 +107,7 @@ fn reread(
     reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
     running: Config,
     metrics: Metrics,
+    pages: Arc<CurrentPages>,
 ) -> Box<Reread> {
     Box::new(move || {
         let config = reload();
@@ -114,6 +118,7 @@ fn reread(
             let keys = held_back.join(", ");
             warn!("changed in the configuration and not in effect before a restart: {keys}");
         }
+        pages.replace(config.pages);
         Ok(config
             .apps
             .into_iter()
@@ -200,6 +205,7 @@ impl Server {
         workers: usize,
         processes: &Arc<Processes>,
         metrics: &Metrics,
+        pages: &Arc<CurrentPages>,
         reread: Box<Reread>,
     ) -> anyhow::Result<Self> {
         // Before anything can be started: from now on these signals are wishes.
@@ -230,6 +236,7 @@ impl Server {
         let client = data_plane::Settings {
             client: fitting(config.client),
             trusted_proxies: config.trusted_proxies,
+            pages: Arc::clone(pages),
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());

@@ -449,7 +449,7 @@ fn unknown_key() {
               |
             1 | zzz = 1
               | ^^^
-              = allowed here: listen, admin, admin_hosts, exit_on_failed_start, name, control, threads, starts_max, trusted_proxies, client, shutdown, log, app
+              = allowed here: listen, admin, admin_hosts, exit_on_failed_start, name, control, threads, starts_max, trusted_proxies, client, shutdown, errors, log, app
         "#]],
     );
 }

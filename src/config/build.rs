@@ -4,6 +4,7 @@
 mod addresses;
 mod app;
 mod backing;
+mod pages;
 mod routes;
 
 use std::ops::Range;
@@ -48,6 +49,7 @@ pub(super) fn config(
         trusted_proxies: TrustedProxies::new(plain(file.trusted_proxies).unwrap_or_default()),
         client: client(section(file.client)),
         shutdown: shutdown(section(file.shutdown), problems),
+        pages: pages::pages(section(file.errors), problems, &mut warnings),
         log: LogConfig {
             level: or(log.level, log::Level::default()),
             format: pick(

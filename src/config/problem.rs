@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,17 @@ pub struct Problem {
     pub message: String,
     /// What was meant, or what is allowed.
     pub help: Option<String>,
+    /// The file that it is in; none: the configuration itself.
+    pub file: Option<Arc<Source>>,
+}
+
+/// A file beside the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its path.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
 }
 
 /// Everything that is wrong with one configuration, in the order of its lines.
@@ -47,6 +59,15 @@ impl Problem {
             key: None,
             message: message.into(),
             help: None,
+            file: None,
+        }
+    }
+
+    /// It is in this file, and its span is one of that text.
+    pub(super) fn in_file(self, file: &Arc<Source>) -> Self {
+        Self {
+            file: Some(Arc::clone(file)),
+            ..self
         }
     }
 
@@ -56,6 +77,10 @@ impl Problem {
             key: Some(key.to_owned()),
             ..self
         }
+    }
+
+    fn file_path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
     }
 
     pub(super) fn help(self, help: impl Into<String>) -> Self {
@@ -70,8 +95,12 @@ impl Problem {
 
 impl Report {
     pub(super) fn new(file: Option<PathBuf>, source: String, mut problems: Vec<Problem>) -> Self {
-        // Stable, and what has no place comes last.
-        problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // Stable; what has no place comes last, and other files after this one.
+        let start = |problem: &Problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start);
+        problems.sort_by(|one, other| {
+            let files = one.file_path().cmp(&other.file_path());
+            files.then_with(|| start(one).cmp(&start(other)))
+        });
         Self {
             file,
             problems,
@@ -92,7 +121,7 @@ impl Report {
 
     fn headline(&self, problem: &Problem) -> String {
         let mut line = String::new();
-        if let Some(file) = &self.file {
+        if let Some(file) = problem.file_path().or(self.file.as_deref()) {
             let _ = write!(line, "{}:", file.display());
             if let Some(place) = self.place(problem) {
                 let _ = write!(line, "{}:{}:", place.line, place.column);
@@ -103,11 +132,10 @@ impl Report {
         line
     }
 
-    fn place(&self, problem: &Problem) -> Option<Place<'_>> {
-        problem
-            .span
-            .as_ref()
-            .map(|span| Place::new(&self.source, span))
+    fn place<'p>(&'p self, problem: &'p Problem) -> Option<Place<'p>> {
+        let file = problem.file.as_ref();
+        let source = file.map_or(&self.source, |file| &file.text);
+        problem.span.as_ref().map(|span| Place::new(source, span))
     }
 }
 
@@ -181,11 +209,9 @@ pub(super) fn add_syntax(problems: &mut Vec<Problem>, errors: &[toml::de::Error]
     // A key that stands twice is read like any other.
     if let Some(first) = errors.iter().find(|error| error.message() != DUPLICATE) {
         let first = line(start(first));
+        let is_before = |span: &Range<usize>| line(span.start) < first;
         problems.retain(|problem| {
-            problem
-                .span
-                .as_ref()
-                .is_some_and(|span| line(span.start) < first)
+            problem.file.is_none() && problem.span.as_ref().is_some_and(is_before)
         });
     }
     problems.extend(errors.into_iter().map(|error| syntax(error, source)));

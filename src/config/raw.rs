@@ -30,6 +30,7 @@ table! {
         trusted_proxies: List<Proxy>,
         client: Client,
         shutdown: Shutdown,
+        errors: Errors,
         log: Log,
         app: Named<App>,
     }
@@ -56,6 +57,13 @@ table! {
         delay: Time,
         idle: Time,
         timeout: Positive,
+    }
+}
+
+table! {
+    /// `[errors]`
+    Errors {
+        folder: Path,
     }
 }
 

@@ -1,11 +1,14 @@
 //! The answers that hitless makes by itself: the only place that turns a reason into a response.
 
+pub mod pages;
+
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use self::pages::{CurrentPages, Format, Values};
 use crate::telemetry::traffic::Reason;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -31,12 +34,18 @@ enum Form {
     Text,
 }
 
-/// Makes the answer to a request that failed for `reason`.
-pub(super) fn make(reason: Reason, asker: &Asker) -> Response<Bytes> {
+/// Makes the answer to a request that failed for `reason`, of the operator's page if there is one for it.
+pub(super) fn make(reason: Reason, asker: &Asker, pages: &CurrentPages) -> Response<Bytes> {
     let form = asker.form();
     let id = asker.request_id.as_ref().and_then(|id| id.to_str().ok());
-    let text = page(&form, reason, id.unwrap_or(""));
-    let mut response = Response::new(Bytes::from(text));
+    let values = Values {
+        status: status(reason).as_u16(),
+        reason: reason.as_str(),
+        request_id: id.unwrap_or(""),
+    };
+    let own = form.format().and_then(|format| pages.fill(format, &values));
+    let built_in = || Bytes::from(page(&form, reason, &values));
+    let mut response = Response::new(own.unwrap_or_else(built_in));
     if matches!(form, Form::Grpc) {
         put_grpc_status(response.headers_mut(), reason);
     } else {
@@ -59,7 +68,8 @@ pub(super) fn make(reason: Reason, asker: &Asker) -> Response<Bytes> {
 
 /// The same for a client whose head could not be read, as it goes over the wire.
 pub(super) fn make_bare(reason: Reason) -> Vec<u8> {
-    let response = make(reason, &Asker::default());
+    // Nothing is known of what the client accepts, so it is plain text, for which there are no pages.
+    let response = make(reason, &Asker::default(), &CurrentPages::default());
     let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for (name, value) in response.headers() {
         bytes.extend_from_slice(name.as_str().as_bytes());
@@ -157,16 +167,16 @@ fn sentence(reason: Reason) -> &'static str {
     }
 }
 
-fn page(form: &Form, reason: Reason, id: &str) -> String {
-    let (status, word, sentence) = (status(reason), reason.as_str(), sentence(reason));
-    let number = status.as_u16();
-    let title = status.canonical_reason().unwrap_or("Error");
+fn page(form: &Form, reason: Reason, values: &Values<'_>) -> String {
+    let (number, word, id) = (values.status, values.reason, values.request_id);
+    let sentence = sentence(reason);
+    let title = status(reason).canonical_reason().unwrap_or("Error");
     match form {
         Form::Grpc => String::new(),
         Form::Html => format!(
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{number} {title}</title>\n\
              <h1>{title}</h1>\n<p>{sentence}</p>\n<p><small>{number} {word} {}</small></p>\n</html>\n",
-            escaped(id)
+            Format::Html.escaped(id)
         ),
         Form::Json => {
             let body = serde_json::json!({"status": number, "reason": word, "request_id": id});
@@ -174,22 +184,6 @@ fn page(form: &Form, reason: Reason, id: &str) -> String {
         }
         Form::Text => format!("{number} {title}\n{sentence}\nreason: {word}\nrequest: {id}\n"),
     }
-}
-
-/// The id of a trusted peer's request may hold any visible ASCII.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// A gRPC client reads the status from the head when no message follows ("trailers only").
@@ -248,6 +242,15 @@ pub(super) fn is_grpc(content_type: &HeaderValue) -> bool {
 // === impl Form ===
 
 impl Form {
+    /// What an operator's page for it is written in; none: there are no such pages.
+    fn format(&self) -> Option<Format> {
+        match self {
+            Self::Html => Some(Format::Html),
+            Self::Json => Some(Format::Json),
+            Self::Grpc | Self::Text => None,
+        }
+    }
+
     fn content_type(&self) -> &'static str {
         match self {
             Self::Grpc => "application/grpc",
@@ -269,7 +272,7 @@ mod tests {
         }
         let mut asker = Asker::new(&headers);
         asker.request_id = Some(HeaderValue::from_static("<id>"));
-        make(reason, &asker)
+        make(reason, &asker, &CurrentPages::default())
     }
 
     #[track_caller]

@@ -56,7 +56,7 @@ pub(super) async fn forward(
         record.answered(reason);
         let (from, reason_word) = (asker.client, reason.as_str());
         tracing::debug!(client = ?from, reason = reason_word, "answered by hitless");
-        answer::make(reason, &asker).map(Source::Whole)
+        answer::make(reason, &asker, &client.worker().settings.pages).map(Source::Whole)
     });
     record.set_status(response.status());
     if client.worker().phase() != Phase::Serving

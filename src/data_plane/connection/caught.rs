@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use http::Response;
 use pin_project_lite::pin_project;
 
+use crate::data_plane::answer::pages::CurrentPages;
 use crate::data_plane::answer::{self, Asker};
 use crate::data_plane::body::{AnswerBody, Source};
 use crate::data_plane::site::Ledger;
@@ -40,7 +41,9 @@ impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
         // The future is not polled again, and what it shares with others holds no half-made state across a call.
         catch_unwind(AssertUnwindSafe(|| me.future.poll(cx))).unwrap_or_else(|_| {
             me.ledger.counters().answered(Reason::Internal);
-            let response = answer::make(Reason::Internal, &Asker::default());
+            // Who asked is not known any more, so it is plain text, for which there are no pages.
+            let none = CurrentPages::default();
+            let response = answer::make(Reason::Internal, &Asker::default(), &none);
             let body = |bytes| AnswerBody::new(Source::Whole(bytes), None, None);
             Poll::Ready(response.map(body))
         })
