@@ -30,6 +30,8 @@ pub mod telemetry;
 
 pub mod admin;
 
+pub mod systemd;
+
 pub mod config;
 
 pub mod server;

@@ -30,6 +30,7 @@ use crate::data_plane::route::Routes;
 use crate::data_plane::{self, ClientConfig, Phase, Workers};
 use crate::descriptors::{Reserve, Room};
 use crate::live::Live;
+use crate::systemd::{Manager, Service};
 use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
 use crate::telemetry::traffic::Traffic;
 
@@ -127,6 +128,14 @@ fn reread(
     })
 }
 
+/// For each place to listen at, what leads from there to which app.
+fn all_routes(config: &Config) -> Vec<Arc<Routes>> {
+    let listen = config.listen.iter();
+    listen
+        .map(|listen| Arc::new(routes(listen, &config.apps)))
+        .collect()
+}
+
 /// What leads from there to which app, by the place of each in the configuration.
 fn routes(listen: &Listen, apps: &[config::App]) -> Routes {
     let served = apps.iter().enumerate();
@@ -196,6 +205,7 @@ struct Server {
     exit_on_failed_start: bool,
     signals: Signals,
     control_path: PathBuf,
+    service: Option<Service>,
 }
 
 impl Server {
@@ -211,11 +221,7 @@ impl Server {
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
-        let routes = config
-            .listen
-            .iter()
-            .map(|listen| routes(listen, &config.apps));
-        let routes = routes.map(Arc::new).collect();
+        let routes = all_routes(&config);
         let starts = Starts::new(match config.starts_max {
             0 => workers,
             max => max,
@@ -258,15 +264,16 @@ impl Server {
         let reserve = Reserve::new();
         serve_control(sockets.control, &apps, reserve.clone());
         if let Some(listener) = sockets.admin {
-            let is_local = is_local(listener.address());
             let admin = Admin {
                 apps: apps.clone(),
                 metrics: metrics.clone(),
                 hosts: config.admin_hosts,
-                is_local,
+                is_local: is_local(listener.address()),
             };
             tokio::spawn(admin::serve(listener.accepting()?, admin, reserve));
         }
+        let exits = config.exit_on_failed_start;
+        let service = Manager::of_process().map(|manager| Service::start(manager, &apps, exits));
         Ok(Self {
             apps,
             drivers: drivers
@@ -276,14 +283,18 @@ impl Server {
             workers: running,
             phase,
             shutdown: config.shutdown,
-            exit_on_failed_start: config.exit_on_failed_start,
+            exit_on_failed_start: exits,
             signals,
             control_path: sockets.control_path,
+            service,
         })
     }
 
     async fn run(mut self) -> Ended {
         let ended = self.until_stopped().await;
+        if let Some(service) = &mut self.service {
+            service.stopping(self.shutdown.timeout);
+        }
         let stop = Stop {
             apps: &self.apps,
             workers: &self.workers,

@@ -1,13 +1,18 @@
 //! All apps of this hitless: what is asked of each or of all of them, and what is told about the whole.
 
+mod underway;
+
+pub use self::underway::Reloads;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use self::underway::{Register, Underway};
 use crate::control_plane::driver::{Handle, ReloadOptions, Settings};
 use crate::control_plane::progress::{Progress, Updates};
 use crate::control_plane::status::{self, AppState, AppStatus, TriggerSource};
@@ -27,6 +32,7 @@ struct Inner {
     about: About,
     handles: Vec<Handle>,
     reread: Box<Reread>,
+    reloads: Register,
     stopping: AtomicBool,
 }
 
@@ -91,6 +97,7 @@ impl Apps {
             about,
             handles,
             reread,
+            reloads: Register::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -109,6 +116,7 @@ impl Apps {
         options: ReloadOptions,
     ) -> Result<Updates, Error> {
         let chosen = self.chosen(app)?;
+        let underway = self.0.reloads.begin();
         let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
         if options.wish.addresses.is_some() {
             let commands = settings
@@ -124,7 +132,7 @@ impl Apps {
             let own = settings.iter().position(|(name, _)| name == handle.name());
             let own = own.map(|index| settings.swap_remove(index).1);
             let updates = handle.reload(source, own, options.clone()).await;
-            tokio::spawn(pass_on(updates, sender.clone()));
+            tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
         }
         Ok(updates)
     }
@@ -137,7 +145,7 @@ impl Apps {
     pub async fn rollback(&self, app: Option<&str>) -> Result<Updates, Error> {
         let (sender, updates) = mpsc::unbounded_channel();
         for handle in self.chosen(app)? {
-            tokio::spawn(pass_on(handle.rollback().await, sender.clone()));
+            tokio::spawn(pass_on(handle.rollback().await, sender.clone(), None));
         }
         Ok(updates)
     }
@@ -171,6 +179,11 @@ impl Apps {
             until_seen(handle, |status| !status.paused).await;
         }
         Ok(())
+    }
+
+    /// How many reloads there were so far, for whoever tells of them.
+    pub fn reloads(&self) -> watch::Receiver<Reloads> {
+        self.0.reloads.watch()
     }
 
     /// Every app's handle.
@@ -298,10 +311,17 @@ fn ends_as_asked(until: Option<SystemTime>, asked: SystemTime, lasting: Option<D
     until.is_some_and(|until| (earliest..=latest).contains(&until))
 }
 
-/// Nobody listening any more does not interrupt a reload.
-async fn pass_on(mut updates: Updates, to: mpsc::UnboundedSender<Progress>) {
+/// Nobody listening any more does not interrupt a reload, which is under way until its verdict.
+async fn pass_on(
+    mut updates: Updates,
+    to: mpsc::UnboundedSender<Progress>,
+    mut underway: Option<Underway>,
+) {
     while let Some(update) = updates.recv().await {
-        if to.send(update).is_err() {
+        if matches!(update, Progress::Verdict { .. }) {
+            underway = None;
+        }
+        if to.send(update).is_err() && underway.is_none() {
             return;
         }
     }

@@ -45,6 +45,7 @@ pub struct Builder {
     place: Arc<Place>,
     listen: String,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
     /// Text of a configuration file; without any, flags alone describe the app.
     settings: Vec<String>,
     /// The same, for what stands before the first `[table]`.
@@ -63,6 +64,7 @@ impl Builder {
             place: Arc::new(Place { folder }),
             listen: "127.0.0.1:0".to_owned(),
             options: Vec::new(),
+            variables: Vec::new(),
             settings: Vec::new(),
             globals: Vec::new(),
             command: app.command().to_vec(),
@@ -89,6 +91,13 @@ impl Builder {
     #[must_use]
     pub fn flag(mut self, name: &str) -> Self {
         self.options.push(name.to_owned());
+        self
+    }
+
+    /// A variable in the environment of hitless.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -139,7 +148,10 @@ impl Builder {
         static WORLDS: AtomicU32 = AtomicU32::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let world = format!("{}-{number}", std::process::id());
-        let variables = [(processes::MARK, world.as_str())];
+        let variables = self.variables.iter();
+        let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
+        let mark = [(processes::MARK, world.as_str())];
+        let variables: Vec<_> = variables.chain(mark).collect();
         Hitless {
             program: Program::start(program::hitless(), self.arguments(), &variables),
             place: self.place,
