@@ -251,7 +251,18 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 5] = ["Tornado", "gunicorn", "uvicorn", "Node", "curl"];
+const TOOLS: [&str; 10] = [
+    "Tornado",
+    "gunicorn",
+    "uvicorn",
+    "Node",
+    "curl",
+    "systemd",
+    "hadolint",
+    "promtool",
+    "PyYAML",
+    "kubernetes-validate",
+];
 
 /// Not promises but programs: other tests of the same file start their own binary with one of them.
 const ROLES: [&str; 2] = [
