@@ -213,6 +213,40 @@ async fn an_app_that_dies_under_a_request_has_the_page_of_502() {
     id_after(&text, "id=");
 }
 
+#[tokio::test]
+async fn what_a_trusted_peer_calls_its_request_is_escaped() {
+    let app = App::demo();
+    let page = "<p title=\"{request_id}\">{status} {reason}</p>";
+    let folder = Folder::new(&[
+        ("4xx.html", page),
+        (
+            "413.json",
+            "{\"id\": \"{request_id}\", \"why\": \"{reason}\"}",
+        ),
+    ]);
+    let hitless = Hitless::of(&app)
+        .global("trusted_proxies = [\"127.0.0.1\"]")
+        .setting("body_bytes_max = \"1KiB\"")
+        .setting(&folder.setting())
+        .start()
+        .await;
+    let id = "\"><script>'&\\x";
+    let upload = |accept: &'static str| {
+        let mut request = request("POST", "/upload", bytes::Bytes::from(vec![b'x'; 2048]));
+        let fields = request.headers_mut();
+        fields.insert("x-request-id", id.parse().expect("visible ASCII"));
+        fields.insert(http::header::ACCEPT, accept.parse().expect("a valid field"));
+        fetch(hitless.address(), request)
+    };
+    let answer = upload(HTML).await.expect_status(413);
+    let escaped = "&quot;&gt;&lt;script&gt;&#39;&amp;\\x";
+    let wanted = format!("<p title=\"{escaped}\">413 body_too_large</p>");
+    assert_eq!(answer.text(), wanted);
+    let answer = upload(JSON).await.expect_status(413);
+    assert_eq!(answer.json()["id"], id);
+    assert_eq!(answer.json()["why"], "body_too_large");
+}
+
 /// How many requests the app has had, with this one.
 async fn served(hitless: &Hitless) -> u64 {
     let answer = hitless.get("/").await.expect_status(200);
