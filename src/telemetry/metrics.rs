@@ -278,6 +278,7 @@ mod tests {
         };
         metrics.add(&name, Arc::new(Traffic::new(1)), facts, &app);
         app.concluded("signal", "live");
+        app.reload_ended("live");
         metrics.render()
     }
 

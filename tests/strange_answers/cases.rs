@@ -31,7 +31,7 @@ pub(crate) enum Want {
     Gateway,
     /// This head, and an end of the connection before that of the body.
     Broken(u16),
-    /// The end of the connection without a word.
+    /// The end of the connection: before a word, or before the body, as it is seen sooner or later that there is none.
     Cut,
     /// This status and body.
     Passes(u16, &'static [u8]),
@@ -271,7 +271,7 @@ fn lengths() -> Vec<Case> {
         bad("an empty length", b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok"),
         bad("a length beyond 64 bits", b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551618\r\n\r\nok"),
         broken("a body that ends before its length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok").closes(),
-        // The end is there before the head is on its way to the client.
+        // The end may be there before the head is on its way to the client.
         cut("a length, and nothing of it", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").closes(),
         last("a body longer than its length", 200, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more", b"ok"),
         last("two answers at once", 200, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"ok"),
