@@ -32,6 +32,7 @@ use crate::data_plane::pages::Pages;
 use crate::data_plane::route::Route;
 use crate::data_plane::{AppConfig, ClientConfig, TrustedProxies};
 use crate::generation::AppName;
+use crate::telemetry::access::Destination;
 use crate::telemetry::log::{self, LogConfig};
 
 /// Everything that can be configured. Only valid values.
@@ -61,7 +62,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// The operator's pages for what hitless answers by itself, as they were when the file was read.
     pub pages: Arc<Pages>,
-    /// The log of hitless itself.
+    /// What hitless writes: its own log, the access log, and the apps' output.
     pub log: LogConfig,
     /// The apps in the order of the file; at least one.
     pub apps: Vec<App>,
@@ -115,6 +116,8 @@ pub struct Overrides {
     pub threads: Option<usize>,
     /// The shape of log lines.
     pub log_format: Option<log::Format>,
+    /// Where the line of each request goes.
+    pub access_log: Option<Destination>,
     /// Whether hitless exits when an app's first start fails.
     pub exit_on_failed_start: Option<bool>,
     /// The app's program and arguments, unless empty.

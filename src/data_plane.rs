@@ -71,6 +71,7 @@ use self::route::Routes;
 use self::worker::Gauges;
 use crate::generation::AppName;
 use crate::live::{Backend, Live};
+use crate::telemetry::access::AccessLog;
 use crate::telemetry::traffic::{Clients, Traffic};
 
 /// One app as the data plane knows it.
@@ -154,6 +155,8 @@ pub enum Expect {
 /// What the data plane is told beside its apps.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// Where the line of each request goes; none: there are no lines.
+    pub access: Option<AccessLog>,
     /// The times and limits towards clients.
     pub client: ClientConfig,
     /// Who may say on whose behalf they ask.

@@ -1,6 +1,7 @@
 //! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
 
 mod held_back;
+mod logs;
 mod sockets;
 mod stop;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
+use self::logs::Logs;
 use self::sockets::Sockets;
 use self::stop::Stop;
 use crate::admin::{self, Admin};
@@ -59,22 +61,23 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let logs = Logs::open(&config.log, Arc::clone(&sink), workers)?;
+    let ended = runtime.block_on(async {
         let processes = Processes::new(keeper, sink)
             .context("cannot talk to the keeper of the app's processes")?;
         let processes = Arc::new(processes);
         let metrics = Metrics::new();
-        let dropped = Arc::clone(&processes);
-        metrics.count_lines_dropped(move || dropped.lines_dropped());
+        logs.count(&metrics);
+        tokio::spawn(logs.clone().tell_dropped());
         let pages = Arc::new(CurrentPages::new(Arc::clone(&config.pages)));
         let reread = reread(reload, config.clone(), metrics.clone(), Arc::clone(&pages));
-        let server = Server::start(
-            config, sockets, workers, &processes, &metrics, &pages, reread,
-        );
+        let server = Server::start(config, sockets, &logs, &processes, &metrics, &pages, reread);
         let ended = server?.run().await;
         processes.close().await;
         Ok(ended)
-    })
+    });
+    logs.flush();
+    ended
 }
 
 /// As many as this process may use: affinity and cgroup limits are respected.
@@ -204,6 +207,7 @@ struct Server {
     shutdown: ShutdownConfig,
     exit_on_failed_start: bool,
     signals: Signals,
+    logs: Logs,
     control_path: PathBuf,
     service: Option<Service>,
 }
@@ -212,7 +216,7 @@ impl Server {
     fn start(
         config: Config,
         sockets: Sockets,
-        workers: usize,
+        logs: &Logs,
         processes: &Arc<Processes>,
         metrics: &Metrics,
         pages: &Arc<CurrentPages>,
@@ -221,6 +225,7 @@ impl Server {
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
+        let workers = sockets.workers;
         let routes = all_routes(&config);
         let starts = Starts::new(match config.starts_max {
             0 => workers,
@@ -243,21 +248,20 @@ impl Server {
             client: fitting(config.client),
             trusted_proxies: config.trusted_proxies,
             pages: Arc::clone(pages),
+            access: logs.access.clone(),
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
         metrics.count_connections(running.counter());
         metrics.count_clients(running.clients());
 
+        let admin = sockets.admin.as_ref();
         let about = About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             name: config.name,
             since: SystemTime::now(),
             listen: listen.iter().map(ToString::to_string).collect(),
-            admin: sockets
-                .admin
-                .as_ref()
-                .map(|admin| admin.address().to_string()),
+            admin: admin.map(|admin| admin.address().to_string()),
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
         let apps = Apps::new(about, handles, reread);
@@ -285,6 +289,7 @@ impl Server {
             shutdown: config.shutdown,
             exit_on_failed_start: exits,
             signals,
+            logs: logs.clone(),
             control_path: sockets.control_path,
             service,
         })
@@ -318,7 +323,11 @@ impl Server {
         loop {
             tokio::select! {
                 wish = self.signals.next() => match wish {
-                    Wish::Reload => reload_by_signal(&self.apps).await,
+                    Wish::Reload => {
+                        self.logs.reopen();
+                        reload_by_signal(&self.apps).await;
+                    }
+                    Wish::ReopenLogs => self.logs.reopen(),
                     Wish::Stop => return Ended::Stopped,
                 },
                 () = &mut first_start => return Ended::FirstStartFailed,

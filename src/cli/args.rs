@@ -20,8 +20,9 @@ use self::asking::{
     PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES, STATUS_EXAMPLES,
 };
 use self::values::{admin, duration, log_format, positive, threads};
-use crate::config::{Config, Error, Overrides, ReadyCheck};
+use crate::config::{Config, Error, Overrides, ReadyCheck, words};
 use crate::data_plane::listen::ListenAddress;
+use crate::telemetry::access::Destination;
 use crate::telemetry::log;
 
 /// The whole command line.
@@ -83,7 +84,8 @@ The app is to listen on 127.0.0.1:$PORT, or where {port} or {socket} in the
 command tell it. {generation} and {instance} are filled in as well.
 A flag beats its variable, and both beat the file.
 
-Signals: HUP reloads, TERM and INT stop gracefully, a second one at once.
+Signals: HUP reloads, USR1 reopens log files, TERM and INT stop gracefully, a
+second one at once.
 Exit status: 0 stopped as asked, 1 failed, 2 usage, 78 invalid configuration.";
 
 const DEMO_EXAMPLES: &str = "\
@@ -183,6 +185,10 @@ pub struct RunArgs {
     #[arg(long, env = "HITLESS_LOG_FORMAT", hide_env_values = true, value_parser = log_format())]
     pub log_format: Option<log::Format>,
 
+    /// Where the line of each request goes: off, stdout, stderr or a file [default: stdout].
+    #[arg(long, value_name = "DEST", env = "HITLESS_ACCESS_LOG", hide_env_values = true, value_parser = words::access_log)]
+    pub access_log: Option<Destination>,
+
     /// Exit when the app's first start fails, instead of trying again; for containers.
     #[arg(
         long,
@@ -265,6 +271,7 @@ impl RunArgs {
             probation: self.probation,
             threads: self.threads,
             log_format: self.log_format,
+            access_log: self.access_log.clone(),
             exit_on_failed_start: self.exit_on_failed_start,
             command: self.command.clone(),
         }

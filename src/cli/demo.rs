@@ -18,7 +18,7 @@ use crate::config::{Config, Overrides};
 use crate::control_plane::process::{Console, Keeper, Line, OutputSink, raise_descriptor_limit};
 use crate::demo::show::{self, Ending, Stage};
 use crate::server;
-use crate::telemetry::log::{self, LogConfig};
+use crate::telemetry::log::{self, AppFormat, LogConfig};
 
 /// Plays the show, and with `--keep` serves on afterwards.
 pub(super) fn demo(args: DemoArgs) -> ExitCode {
@@ -37,11 +37,11 @@ fn perform(args: DemoArgs) -> anyhow::Result<Ending> {
     let path = stage.config();
     let load = move || Config::load(&path, &Overrides::default());
     let config = load()?;
-    let log = config.log;
+    let log = config.log.clone();
     // First of all: it is to have no thread of ours.
     let keeper = Keeper::start()?;
     raise_descriptor_limit();
-    let curtain = Arc::new(Curtain::closed()?);
+    let curtain = Arc::new(Curtain::closed(log.app)?);
     let (serving, gone) = oneshot::channel();
     let show = thread::Builder::new().name("demo-show".to_owned()).spawn({
         let (stage, curtain) = (Arc::clone(&stage), Arc::clone(&curtain));
@@ -85,9 +85,9 @@ struct Curtain {
 // === impl Curtain ===
 
 impl Curtain {
-    fn closed() -> std::io::Result<Self> {
+    fn closed(format: Option<AppFormat>) -> std::io::Result<Self> {
         Ok(Self {
-            console: Console::start()?,
+            console: Console::start(format)?,
             is_open: AtomicBool::new(false),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::RunArgs;
 use super::{check, exit};
@@ -9,6 +10,9 @@ use crate::config::{Config, Error};
 use crate::control_plane::process::{Console, Keeper, raise_descriptor_limit};
 use crate::server::{self, Ended};
 use crate::telemetry::log;
+
+/// How long the end waits for whoever reads the log.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// Serves in the foreground until told to stop.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -20,7 +24,10 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    match serve(config, args.clone()) {
+    let served = serve(config, args.clone());
+    // What is said below is the last word.
+    log::flush(LAST_WORDS_MAX);
+    match served {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
         Ok(Ended::FirstStartFailed) => ExitCode::from(exit::FAILED),
         Err(error) => {
@@ -35,7 +42,7 @@ fn serve(config: Config, args: RunArgs) -> anyhow::Result<Ended> {
     let keeper = Keeper::start()?;
     let (before, after) = raise_descriptor_limit();
     tracing::debug!(before, after, "descriptor limit");
-    let console = Arc::new(Console::start()?);
+    let console = Arc::new(Console::start(config.log.app)?);
     server::run(config, keeper, console, move || load(&args))
 }
 

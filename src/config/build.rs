@@ -16,6 +16,7 @@ use super::problem::Problem;
 use super::units::show_duration;
 use super::{App, Config, Overrides, ShutdownConfig, raw};
 use crate::data_plane::{ClientConfig, TrustedProxies};
+use crate::telemetry::access::Destination;
 use crate::telemetry::log::{self, LogConfig};
 
 /// The name of an app that has none.
@@ -57,6 +58,12 @@ pub(super) fn config(
                 log.format,
                 log::Format::default(),
             ),
+            access: pick(
+                overrides.access_log.as_ref(),
+                log.access,
+                Destination::default(),
+            ),
+            app: log.app.map(Spanned::into_inner),
         },
         apps,
         warnings: Vec::new(),

@@ -1,11 +1,13 @@
 //! What the value of a single key may be, as kinds that the mirror of the file is made of.
 
 mod listener;
+mod logs;
 mod numbers;
 mod routes;
 mod warm_up;
 
 pub(super) use self::listener::{Entry, Listener};
+pub(super) use self::logs::AccessLog;
 pub(super) use self::numbers::{Ratio, SizeOrNone};
 pub(super) use self::routes::RouteList;
 pub(super) use self::warm_up::WarmUps;
@@ -26,7 +28,6 @@ use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
 use crate::data_plane::{Expect, TrustedProxy};
-use crate::telemetry::log;
 
 /// `true` or `false`.
 #[derive(Debug)]
@@ -129,20 +130,6 @@ impl Choice for MemoryPolicy {
         ("stop_standby", Self::StopStandby),
         ("refuse", Self::Refuse),
     ];
-}
-
-impl Choice for log::Level {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-}
-
-impl Choice for log::Format {
-    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
 // === impl Kind ===

@@ -5,9 +5,9 @@
 use toml::de::DeTable;
 
 use super::kind::{
-    Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path, Positive, Proxy,
-    Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath, Variables, WarmUps,
-    Word,
+    AccessLog, Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path,
+    Positive, Proxy, Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath,
+    Variables, WarmUps, Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
@@ -72,6 +72,8 @@ table! {
     Log {
         level: Word<log::Level>,
         format: Word<log::Format>,
+        access: AccessLog,
+        app: Word<log::AppFormat>,
     }
 }
 

@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 
 use crate::data_plane::listen::Owner;
 use crate::data_plane::route::HostPattern;
+use crate::telemetry::access::Destination;
 
 /// How an instance shows that it is ready, as `--ready` says it in one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub enum WordError {
     /// No path of a URL.
     #[error("a path starts with `/` and has neither spaces nor `#`, such as \"/healthz\"")]
     Path,
+    /// Nowhere that lines can go.
+    #[error("write off, stdout, stderr or a file, such as \"./access.log\"")]
+    AccessLog,
     /// No status or range of them.
     #[error(
         "a status is a number from 100 to 599 or a range of them, such as \"204\" or \"200-499\""
@@ -179,6 +183,21 @@ pub fn url_path(text: &str) -> Result<String, WordError> {
     }
 }
 
+/// Reads where the access log goes: off, stdout, stderr or a file. The name of a file has a `/` or a `.`, so that a word
+/// that is misspelt is none.
+///
+/// # Errors
+///
+/// What it may be.
+pub fn access_log(text: &str) -> Result<Destination, WordError> {
+    let destination = Destination::from_text(text);
+    let is_path = text.contains(['/', '.']) && !text.contains('\0');
+    match matches!(destination, Destination::File(_)) && !is_path {
+        true => Err(WordError::AccessLog),
+        false => Ok(destination),
+    }
+}
+
 /// Reads a status or a range of them.
 ///
 /// # Errors
@@ -239,6 +258,18 @@ mod tests {
         assert_eq!(host("[::1]").as_deref(), Ok("[::1]"));
         for text in ["", "a:80", "http://a", "a/b", "::1", "a b"] {
             assert_eq!(host(text), Err(WordError::Host), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_access_log_goes_to_a_word_or_a_file() {
+        assert_eq!(access_log("off"), Ok(Destination::Off));
+        assert_eq!(access_log("stderr"), Ok(Destination::Stderr));
+        for file in ["access.log", "/var/log/x", "./off"] {
+            assert_eq!(access_log(file), Ok(Destination::File(file.into())));
+        }
+        for text in ["", "Off", "std-out", "none", "a\0.log"] {
+            assert_eq!(access_log(text), Err(WordError::AccessLog), "{text}");
         }
     }
 

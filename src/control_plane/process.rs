@@ -13,6 +13,7 @@ mod connection;
 mod console;
 mod environment;
 mod instance;
+mod journal;
 pub mod keeper;
 mod link;
 pub(crate) mod listeners;
@@ -27,23 +28,26 @@ mod table;
 pub use self::console::Console;
 pub use self::environment::Environment;
 pub use self::instance::Instance;
+pub use self::journal::{Cursor, Journals, Selection};
 pub use self::link::{Keeper, raise_descriptor_limit};
 pub use self::output::{Line, Output, OutputSink, Stream};
 pub use self::protocol::Exit;
 pub use self::recipe::Recipe;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, PipeReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::instance::Line as KeeperLine;
 use self::link::{Life, Link, Order};
@@ -51,6 +55,9 @@ use self::notify::Notify;
 use self::port::{Filler, Port, PrivateFolder};
 use self::protocol::Spawn;
 use crate::generation::{Address, AppName, GenerationId, Reason, ReasonKind};
+
+/// How long the end waits for what ended apps have written.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// What to start for each generation of an app, as the operator wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +80,7 @@ pub struct Processes {
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
     sink: Arc<dyn OutputSink>,
-    outputs: Mutex<HashMap<(AppName, GenerationId), Weak<Output>>>,
+    journals: Arc<Journals>,
     next: AtomicU64,
 }
 
@@ -113,7 +120,7 @@ impl Processes {
             orders,
             task,
             sink,
-            outputs: Mutex::default(),
+            journals: Arc::default(),
             next: AtomicU64::new(1),
         })
     }
@@ -139,7 +146,7 @@ impl Processes {
             |error: io::Error| Reason::new(ReasonKind::Spawn, format!("cannot start: {error}"));
         let place = Place::make(recipe).map_err(cannot)?;
         let pipes = Pipes::open().map_err(cannot)?;
-        let output = self.output(app, generation);
+        let output = self.journals.output(app, generation, &self.sink);
         let (life, watched) = watch::channel(Life::Starting);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let line = KeeperLine::new(id, self.orders.clone(), watched);
@@ -169,30 +176,26 @@ impl Processes {
         })
     }
 
-    /// How many lines of output did not reach the sink.
-    pub fn lines_dropped(&self) -> u64 {
-        self.sink.dropped()
+    /// What the apps have written last.
+    pub fn journals(&self) -> &Arc<Journals> {
+        &self.journals
     }
 
-    /// Ends every process that is left and the keeper, and returns when they have ended, at most 12 s later.
+    /// Ends every process that is left and the keeper, and returns when they have ended and their last words have been read,
+    /// at most 13 s later.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.orders.send(Order::Close { done }).is_ok() {
             // Dropped without a word: the link has ended before.
             let _ = closed.await;
         }
-    }
-
-    fn output(&self, app: &AppName, generation: GenerationId) -> Arc<Output> {
-        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (app.clone(), generation);
-        if let Some(output) = outputs.get(&key).and_then(Weak::upgrade) {
-            return output;
-        }
-        outputs.retain(|_, output| output.strong_count() > 0);
-        let output = Output::new(app.clone(), generation, Arc::clone(&self.sink));
-        outputs.insert(key, Arc::downgrade(&output));
-        output
+        let last_words = async {
+            for output in self.journals.open() {
+                output.ended().await;
+            }
+        };
+        // A process that has left its group may keep a pipe open for ever.
+        let _ = timeout(LAST_WORDS_MAX, last_words).await;
     }
 }
 

@@ -11,8 +11,9 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// Without work so far; unheard they would end the process.
-    idle: [Signal; 2],
+    user1: Signal,
+    /// Without work so far; unheard it would end the process.
+    idle: Signal,
 }
 
 /// What a signal asks for.
@@ -20,6 +21,8 @@ pub struct Signals {
 pub enum Wish {
     /// SIGHUP: like `hitless reload`.
     Reload,
+    /// SIGUSR1: log files are to be opened anew.
+    ReopenLogs,
     /// SIGTERM or SIGINT: a graceful stop; the second one: at once.
     Stop,
 }
@@ -35,10 +38,8 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            idle: [
-                signal(SignalKind::user_defined1())?,
-                signal(SignalKind::user_defined2())?,
-            ],
+            user1: signal(SignalKind::user_defined1())?,
+            idle: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -48,14 +49,13 @@ impl Signals {
     ///
     /// Nothing is lost when it is dropped.
     pub async fn next(&mut self) -> Wish {
-        let [user1, user2] = &mut self.idle;
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => return Wish::Reload,
                 _ = self.terminate.recv() => return Wish::Stop,
                 _ = self.interrupt.recv() => return Wish::Stop,
-                _ = user1.recv() => info!("USR1: there is no log file to reopen"),
-                _ = user2.recv() => info!("USR2: nothing is done on it yet"),
+                _ = self.user1.recv() => return Wish::ReopenLogs,
+                _ = self.idle.recv() => info!("USR2: nothing is done on it yet"),
             }
         }
     }

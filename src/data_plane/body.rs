@@ -36,6 +36,7 @@ use super::headers;
 use super::record::Record;
 use super::upstream::Link;
 use super::wire::Busy;
+use crate::telemetry::traffic::Broken;
 
 /// The body of an answer on its way to the client.
 #[derive(Debug)]
@@ -83,6 +84,11 @@ pub(super) enum Error {
 impl AnswerBody {
     /// Lasts, with all that it keeps alive, until its last byte is with hyper.
     pub(super) fn new(source: Source, record: Option<Record>, busy: Option<Busy>) -> Self {
+        let mut record = record;
+        if let Some(record) = record.as_mut().filter(|_| source.is_end_stream()) {
+            // hyper does not ask for what it knows not to be there.
+            record.completed();
+        }
         Self {
             source,
             record,
@@ -105,25 +111,55 @@ impl Body for AnswerBody {
             Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::App(body) => body.poll_frame(cx),
         };
-        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &me.record)
-            && let Some(data) = frame.data_ref()
-        {
-            record.bytes_out(data.len() as u64);
+        if let Some(record) = &mut me.record {
+            match &polled {
+                Poll::Pending => {}
+                Poll::Ready(None) => record.completed(),
+                Poll::Ready(Some(Err(error))) => record.broke(error.broken()),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        record.bytes_out(data.len() as u64);
+                    }
+                    if me.source.is_end_stream() {
+                        record.completed();
+                    }
+                }
+            }
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Whole(bytes) => bytes.is_empty(),
-            Source::App(body) => body.is_end_stream(),
-        }
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::App(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::App(body) => body.is_end_stream(),
+        }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    fn broken(&self) -> Broken {
+        match self {
+            Self::App(_) => Broken::AnswerLost,
+            Self::Stalled => Broken::AnswerStalled,
+            Self::BrokenOff => Broken::BrokenOff,
         }
     }
 }

@@ -31,6 +31,7 @@ use self::linger::Linger;
 use super::Phase;
 use super::answer;
 use super::headers::Origin;
+use super::record::Line;
 use super::roster::Call;
 use super::route::Target;
 use super::site::Ledger;
@@ -257,7 +258,7 @@ impl Connection {
                 State::Parked(socket)
             }
             Some((socket, _)) => {
-                self.gate.strays.counters().answered(Reason::HeadTimeout);
+                self.count_refused(Reason::HeadTimeout);
                 self.tell_closed(Closed::HeadTimeout);
                 // What does not fit now would not be read either.
                 let _ = socket.try_write(&answer::make_bare(Reason::HeadTimeout));
@@ -284,7 +285,7 @@ impl Connection {
         let farewell = match result {
             Err(error) => match explain(&error) {
                 Some(reason) => {
-                    self.gate.strays.counters().answered(reason);
+                    self.count_refused(reason);
                     let peer = self.seat.address();
                     tracing::debug!(?peer, reason = reason.as_str(), %error, "refused before there was a request");
                     Farewell::Patient
@@ -318,6 +319,17 @@ impl Connection {
             Poll::Ready(()) => Step::Go(State::Gone),
             Poll::Pending => Step::Stay(State::Leaving(linger)),
         }
+    }
+
+    /// hitless or hyper answered before there was a request.
+    fn count_refused(&self, reason: Reason) {
+        self.gate.strays.counters().answered(reason);
+        Line::refused(
+            self.worker(),
+            self.gate.stray.as_ref(),
+            self.seat.address(),
+            reason,
+        );
     }
 
     fn tell_closed(&self, why: Closed) {
@@ -369,6 +381,11 @@ impl Client {
     /// The worker that serves it.
     pub(super) fn worker(&self) -> &Rc<Worker> {
         &self.worker
+    }
+
+    /// Where it is; a unix socket does not tell.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// Where a request of it goes that is for this host and path.

@@ -35,11 +35,8 @@ pub(super) async fn forward(
     busy: Busy,
 ) -> Response<AnswerBody> {
     let destination = Destination::of(&request, &client);
-    let ledger = match &destination {
-        Some(destination) => destination.site.ledger(),
-        None => client.worker().strays(),
-    };
-    let mut record = Record::new(ledger, &request);
+    let site = destination.as_ref().map(|destination| &destination.site);
+    let mut record = Record::new(site, &client, &request);
     let mut asker = Asker::new(request.headers());
     asker.client = client.origin().peer();
     let destination = destination.as_ref();
@@ -86,7 +83,7 @@ async fn relay(
         let attempt = attempts
             .begin(record, call.recall(), call.patience())
             .await?;
-        record.sending();
+        record.sending(&attempt.exchange);
         let request = call.take();
         let terms = Terms {
             patience: call.patience(),
@@ -104,7 +101,7 @@ async fn relay(
                 attempts.answered();
                 record.head_came();
                 let origin = attempts.origin(&attempt);
-                return call.answered(reply, attempt.exchange, origin, client);
+                return call.answered(reply, attempt.exchange, origin, client, record);
             }
             Err(failed) => {
                 record.not_answered();

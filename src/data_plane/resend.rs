@@ -160,7 +160,7 @@ impl Attempts {
                     let since = Instant::now();
                     let held = self.hold(since, deadline).await;
                     let time = since.elapsed();
-                    record.waited(time);
+                    record.held(time);
                     self.hold_left = self.hold_left.saturating_sub(time);
                     held.inspect_err(|_| self.resent_as(ResendOutcome::Failed))?;
                     if !self.begun {

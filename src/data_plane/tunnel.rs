@@ -3,6 +3,7 @@
 mod farewell;
 mod frames;
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -24,6 +25,7 @@ use super::Phase;
 use super::body::Source;
 use super::exchange::{Exchange, Order};
 use super::headers;
+use super::record::{Line, Record};
 use super::upstream::Link;
 use super::wire::{Io, Socket};
 use super::worker::Seat;
@@ -38,6 +40,8 @@ struct Tunnel {
     exchange: Exchange,
     /// A tunnel is a client connection, whatever task it lives in.
     seat: Seat,
+    /// Written when it ends.
+    line: RefCell<Option<Line>>,
 }
 
 /// One end of a tunnel.
@@ -59,6 +63,7 @@ pub(super) fn open(
     asked: Option<OnUpgrade>,
     exchange: Exchange,
     seat: Seat,
+    record: &mut Record,
 ) -> Result<Response<Source>, Reason> {
     let client = asked.ok_or(Reason::BadUpgrade)?;
     if !headers::switch_protocols(&mut response) {
@@ -67,7 +72,12 @@ pub(super) fn open(
     let app = hyper::upgrade::on(&mut response);
     link.detach();
     exchange.become_stream(StreamKind::Websocket);
-    spawn_local(Tunnel { exchange, seat }.run(client, app));
+    let tunnel = Tunnel {
+        exchange,
+        seat,
+        line: RefCell::new(record.take_line(response.status())),
+    };
+    spawn_local(tunnel.run(client, app));
     Ok(response.map(|_| Source::Whole(Bytes::new())))
 }
 
@@ -91,11 +101,13 @@ impl Tunnel {
         let farewell = Farewell::default();
         {
             let up = pump(&mut from_client, &mut to_app, client.leftover, |n| {
-                counters.bytes_in(n)
+                counters.bytes_in(n);
+                self.note(|line| line.bytes_in(n));
             });
             let died = || self.close_code();
             let down = farewell.pump(app.read, &mut to_client, app.leftover, died, |n| {
-                counters.bytes_out(n)
+                counters.bytes_out(n);
+                self.note(|line| line.bytes_out(n));
             });
             let mut both = pin!(both(up, down));
             let told = tokio::select! {
@@ -113,6 +125,12 @@ impl Tunnel {
         let _ = timeout(CLOSE_LIMIT, ends).await;
         // What the client still sends must not turn into a reset that destroys what it was told.
         let _ = timeout(CLOSE_LIMIT, tokio::io::copy(&mut from_client, &mut sink())).await;
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.line.borrow_mut().as_mut() {
+            note(line);
+        }
     }
 
     fn close_code(&self) -> CloseCode {

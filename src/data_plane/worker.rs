@@ -25,6 +25,8 @@ use super::roster::Roster;
 use super::route::Routes;
 use super::site::{Ledger, Site};
 use super::{App, Phase, Settings};
+use crate::generation::AppName;
+use crate::telemetry::access::{AccessLog, Pen};
 use crate::telemetry::traffic::{Clients, Traffic};
 
 /// What a worker is started with.
@@ -52,6 +54,8 @@ pub(super) struct Worker {
     said_full: Cell<Option<Instant>>,
     empty: Notify,
     discards: mpsc::UnboundedSender<Discard>,
+    /// What lines of the access log are written with; none: it is off.
+    pen: Option<Rc<Pen>>,
 }
 
 /// One listening address on one worker: where what comes in by it may go.
@@ -60,6 +64,8 @@ pub(super) struct Gate {
     pub(super) routes: Arc<Routes>,
     /// Where that is counted which no app is found for, or which never became a request.
     pub(super) strays: Rc<Ledger>,
+    /// The app that is named for what never became a request; none: it could have been for several.
+    pub(super) stray: Option<AppName>,
 }
 
 /// What the workers tell about themselves. Each writes its own.
@@ -95,6 +101,10 @@ pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
         spawn_local(sweep(Rc::clone(&worker)));
         let linger = worker.settings.client.linger_timeout;
         spawn_local(discard(queue, linger));
+        if let Some(pen) = worker.pen() {
+            let pen = Rc::clone(pen);
+            spawn_local(async move { pen.hand_over_in_time().await });
+        }
         let mut accepting = JoinSet::new();
         for (listener, routes) in share {
             let gate = Rc::new(worker.gate(routes));
@@ -131,6 +141,7 @@ async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>, limit: Duration) {
 impl Worker {
     fn new(start: Start, discards: mpsc::UnboundedSender<Discard>) -> Self {
         let site = |app: &Arc<App>| Rc::new(Site::new(Arc::clone(app), start.index));
+        let pen = start.settings.access.as_ref().map(AccessLog::pen);
         Self {
             index: start.index,
             sites: start.apps.iter().map(site).collect(),
@@ -143,7 +154,13 @@ impl Worker {
             said_full: Cell::new(None),
             empty: Notify::new(),
             discards,
+            pen: pen.map(Rc::new),
         }
+    }
+
+    /// What lines of the access log are written with; none: it is off.
+    pub(super) fn pen(&self) -> Option<&Rc<Pen>> {
+        self.pen.as_ref()
     }
 
     /// An app, by its number.
@@ -154,9 +171,13 @@ impl Worker {
     /// A listening address that leads where these routes say. Where that is one app, it is blamed for what never became a
     /// request.
     fn gate(&self, routes: Arc<Routes>) -> Gate {
-        let sole = routes.sole().map(|app| self.site(app).ledger());
-        let strays = Rc::clone(sole.unwrap_or(&self.strays));
-        Gate { routes, strays }
+        let sole = routes.sole().map(|app| self.site(app));
+        let strays = Rc::clone(sole.map_or(&self.strays, |site| site.ledger()));
+        Gate {
+            routes,
+            strays,
+            stray: sole.map(|site| site.app.name.clone()),
+        }
     }
 
     /// Where requests are counted that no app is found for.

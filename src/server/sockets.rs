@@ -20,6 +20,8 @@ pub(super) struct Sockets {
     pub(super) admin: Option<SingleListener>,
     pub(super) control: UnixListener,
     pub(super) control_path: PathBuf,
+    /// How many workers they were bound for.
+    pub(super) workers: usize,
 }
 
 /// Binds all of them. What was bound before an error is closed again.
@@ -43,6 +45,7 @@ pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
         admin,
         control,
         control_path,
+        workers,
     })
 }
 

@@ -1,9 +1,12 @@
 //! The log of hitless itself, on stderr: what happens to generations, for people or for programs.
 //!
-//! Not the access log, and not what the apps write.
+//! Not the access log, and not what the apps write. Whoever has a line to say does not wait for whoever reads it, from
+//! [`detach`] on.
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -11,14 +14,40 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use super::access::Destination;
+use super::outlet::Outlet;
+use super::spool::Spool;
+
+/// The thread that writes the log, once there is one.
+static SPOOL: OnceLock<Spool> = OnceLock::new();
+
 /// `[log]` of the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
     /// The least important lines that are written.
     pub level: Level,
     /// The shape of a line.
     pub format: Format,
+    /// Where the line of each request goes.
+    pub access: Destination,
+    /// The shape of what the apps write; none: tagged on a terminal, raw elsewhere.
+    pub app: Option<AppFormat>,
 }
+
+/// The shape of a line that an app wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppFormat {
+    /// Behind the app and the instance, as in `web.1 | listening`.
+    Tagged,
+    /// As it was written.
+    Raw,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A line on its way to stderr.
+#[derive(Debug)]
+struct Lines;
 
 /// How important a line is, in falling order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +77,7 @@ pub enum Format {
 
 /// Sends the log to stderr from now on. A second call in the same process changes nothing.
 pub fn init(config: &LogConfig) {
-    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(|| Lines).with_target(false);
     let lines = match config.format {
         Format::Text => lines.with_ansi(colour()).boxed(),
         Format::Json => lines
@@ -61,6 +90,32 @@ pub fn init(config: &LogConfig) {
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(targets(config.level)))
         .try_init();
+}
+
+/// Writes the log on a thread of its own from now on, so that nobody waits for a reader that is slow; what does not fit is
+/// dropped and counted. A second call changes nothing.
+///
+/// # Errors
+///
+/// When no thread can be started.
+pub fn detach() -> io::Result<()> {
+    if SPOOL.get().is_none() {
+        // Lost only to another call at the same time, whose thread is as good.
+        let _ = SPOOL.set(Spool::start("log", Outlet::stderr())?);
+    }
+    Ok(())
+}
+
+/// How many lines were dropped.
+pub fn dropped() -> u64 {
+    SPOOL.get().map_or(0, Spool::dropped)
+}
+
+/// Waits, at most that long, until all that was said has been written. Blocks the thread; for the end of the process.
+pub fn flush(patience: Duration) {
+    if let Some(spool) = SPOOL.get() {
+        spool.flush(patience);
+    }
 }
 
 /// Lines of libraries only from `warn` on, for at `debug` hyper would drown the transitions.
@@ -78,6 +133,34 @@ fn targets(level: Level) -> Targets {
 /// See <https://no-color.org>: set and not empty means no colour.
 fn colour() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+// === impl AppFormat ===
+
+impl AppFormat {
+    /// What a reader expects where nothing is said: a person wants to know whose a line is, a program wants the line.
+    pub fn usual(is_terminal: bool) -> Self {
+        if is_terminal { Self::Tagged } else { Self::Raw }
+    }
+}
+
+// === impl Lines ===
+
+impl Write for Lines {
+    /// A whole line each time.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match SPOOL.get() {
+            Some(spool) => {
+                spool.push(line);
+                Ok(line.len())
+            }
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 // === impl Level ===

@@ -25,7 +25,7 @@ pub struct Metrics {
     strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
     clients: Arc<OnceLock<Arc<Clients>>>,
-    lines_dropped: Arc<Mutex<Gauge>>,
+    lines_dropped: Arc<Mutex<Dropped>>,
     config_reloads: IntCounterVec,
 }
 
@@ -44,6 +44,17 @@ pub struct Facts {
     pub paused: bool,
 }
 
+/// How many lines of each log were dropped so far, because whoever reads or stores them is too slow, or cannot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinesDropped {
+    /// Lines about requests.
+    pub access: u64,
+    /// Lines that the apps wrote.
+    pub app: u64,
+    /// Lines of hitless itself.
+    pub hitless: u64,
+}
+
 /// Where a scrape finds what one app has to say.
 struct Source {
     name: AppName,
@@ -54,6 +65,9 @@ struct Source {
 /// Reads a number at the scrape.
 struct Gauge(Box<dyn Fn() -> u64 + Send + Sync>);
 
+/// Reads at the scrape how many lines were dropped.
+struct Dropped(Box<dyn Fn() -> LinesDropped + Send + Sync>);
+
 /// The families that are built at the scrape.
 struct Scrape {
     described: Vec<Desc>,
@@ -61,7 +75,7 @@ struct Scrape {
     strays: Arc<Mutex<Option<Arc<Traffic>>>>,
     connections: Arc<Mutex<Gauge>>,
     clients: Arc<OnceLock<Arc<Clients>>>,
-    lines_dropped: Arc<Mutex<Gauge>>,
+    lines_dropped: Arc<Mutex<Dropped>>,
 }
 
 // === impl Metrics ===
@@ -78,7 +92,7 @@ impl Metrics {
         let strays = Arc::new(Mutex::new(None));
         let connections = Gauge::none();
         let clients = Arc::new(OnceLock::new());
-        let lines_dropped = Gauge::none();
+        let lines_dropped = Arc::new(Mutex::new(Dropped(Box::new(LinesDropped::default))));
         let config_reloads = Opts::new(
             "hitless_config_reloads_total",
             "Readings of the configuration after the first, by result.",
@@ -174,13 +188,13 @@ impl Metrics {
         let _ = self.clients.set(clients);
     }
 
-    /// Where the number of lines of the apps' output is found that did not reach hitless's own.
-    pub fn count_lines_dropped(&self, dropped: impl Fn() -> u64 + Send + Sync + 'static) {
+    /// Where it is found how many lines of each log were dropped.
+    pub fn count_lines_dropped(&self, dropped: impl Fn() -> LinesDropped + Send + Sync + 'static) {
         let mut gauge = self
             .lines_dropped
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *gauge = Gauge(Box::new(dropped));
+        *gauge = Dropped(Box::new(dropped));
     }
 
     /// The configuration was read again.
@@ -225,6 +239,12 @@ impl fmt::Debug for Gauge {
     }
 }
 
+impl fmt::Debug for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dropped")
+    }
+}
+
 // === impl Scrape ===
 
 impl Collector for Scrape {
@@ -253,7 +273,9 @@ impl Collector for Scrape {
         if let Some(clients) = self.clients.get() {
             families::add_clients(&mut families, &clients.totals());
         }
-        families::add_lines_dropped(&mut families, read(&self.lines_dropped));
+        let dropped = self.lines_dropped.lock();
+        let dropped = (dropped.unwrap_or_else(PoisonError::into_inner).0)();
+        families::add_lines_dropped(&mut families, dropped);
         families.into_iter().filter_map(Family::finish).collect()
     }
 }

@@ -10,8 +10,8 @@ mod labels;
 pub use self::clients::{ClientCounters, ClientTotals, Clients};
 pub use self::histogram::{Histogram, HistogramTotals, OVERHEAD_BOUNDS, SECONDS_BOUNDS};
 pub use self::labels::{
-    AcceptWait, Closed, CodeClass, Connected, HoldOutcome, Method, Protocol, Reason, ResendOutcome,
-    ResendReason, StreamKind,
+    AcceptWait, Broken, Closed, CodeClass, Connected, HoldOutcome, Method, Protocol, Reason,
+    ResendOutcome, ResendReason, StreamKind,
 };
 
 use std::sync::atomic::{AtomicU64, Ordering};

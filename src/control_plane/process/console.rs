@@ -1,160 +1,158 @@
-//! The default sink: app output goes on to hitless's own standard output and standard error, each line tagged with its
-//! app and instance, as in `app.1 | listening`.
+//! The default sink: app output goes on to hitless's own standard output and standard error, each line in the shape that is
+//! wanted.
+//!
+//! Never waits: a thread for each of the two does, so that a reader who has stopped costs lines and never the app's time.
 
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::output::{Line, OutputSink, Stream};
+use crate::telemetry::log::AppFormat;
+use crate::telemetry::outlet::Outlet;
+use crate::telemetry::spool::Spool;
 
-/// How many lines wait for a slow reader before lines are dropped.
-const QUEUE_LINES_MAX: usize = 1024;
-
-/// Writes lines on a thread of its own, so that nobody but this thread waits for whoever reads hitless's output.
+/// Both outputs.
 #[derive(Debug)]
 pub struct Console {
-    queue: SyncSender<Job>,
-    dropped: AtomicU64,
+    stdout: Output,
+    stderr: Output,
 }
 
 #[derive(Debug)]
-enum Job {
-    Write(Line),
-    /// Everything before it is written.
-    Flushed(SyncSender<()>),
+struct Output {
+    spool: Spool,
+    format: AppFormat,
+}
+
+/// One line as JSON.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    time: String,
+    app: &'a str,
+    generation: u64,
+    instance: u32,
+    stream: Stream,
+    text: &'a str,
 }
 
 // === impl Console ===
 
 impl Console {
-    /// Starts the thread. It ends when this is dropped.
+    /// Starts the threads. Without a format, lines are tagged on a terminal and raw elsewhere.
     ///
     /// # Errors
     ///
     /// When no thread can be started.
-    pub fn start() -> io::Result<Self> {
-        Self::start_with(io::stdout(), io::stderr())
-    }
-
-    fn start_with(
-        out: impl Write + Send + 'static,
-        err: impl Write + Send + 'static,
-    ) -> io::Result<Self> {
-        let (queue, jobs) = sync_channel(QUEUE_LINES_MAX);
-        thread::Builder::new()
-            .name("app-output".to_owned())
-            .spawn(move || work(&jobs, out, err))?;
+    pub fn start(format: Option<AppFormat>) -> io::Result<Self> {
+        let shape = |is_terminal| format.unwrap_or_else(|| AppFormat::usual(is_terminal));
         Ok(Self {
-            queue,
-            dropped: AtomicU64::new(0),
+            stdout: Output {
+                spool: Spool::start("app-stdout", Outlet::stdout())?,
+                format: shape(io::stdout().is_terminal()),
+            },
+            stderr: Output {
+                spool: Spool::start("app-stderr", Outlet::stderr())?,
+                format: shape(io::stderr().is_terminal()),
+            },
         })
     }
 }
 
 impl OutputSink for Console {
     fn take(&self, line: &Line) {
-        if self.queue.try_send(Job::Write(line.clone())).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let output = match line.stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        };
+        output.spool.push(shaped(line, output.format));
     }
 
     fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.stdout.spool.dropped() + self.stderr.spool.dropped()
     }
 
     fn flush(&self, patience: Duration) {
-        let (done, flushed) = sync_channel(1);
-        // A full queue in front of a reader that has stopped is not worth waiting for.
-        if self.queue.try_send(Job::Flushed(done)).is_ok() {
-            let _ = flushed.recv_timeout(patience);
-        }
+        self.stdout.spool.flush(patience);
+        self.stderr.spool.flush(patience);
     }
 }
 
-fn work(jobs: &Receiver<Job>, mut out: impl Write, mut err: impl Write) {
-    for job in jobs {
-        match job {
-            // A closed output is no reason to stop reading the app's.
-            Job::Write(line) => {
-                let _ = match line.stream {
-                    Stream::Stdout => write(&mut out, &line),
-                    Stream::Stderr => write(&mut err, &line),
-                };
-            }
-            Job::Flushed(done) => {
-                let _ = done.send(());
-            }
+fn shaped(line: &Line, format: AppFormat) -> Vec<u8> {
+    let mut shaped = match format {
+        AppFormat::Tagged => format!("{}.{} | {}", line.app, line.instance, line.text).into_bytes(),
+        AppFormat::Raw => line.bytes().to_vec(),
+        AppFormat::Json => {
+            let shown = Shown {
+                time: humantime::format_rfc3339_millis(line.time).to_string(),
+                app: line.app.as_str(),
+                generation: line.generation.get(),
+                instance: line.instance,
+                stream: line.stream,
+                text: &line.text,
+            };
+            serde_json::to_vec(&shown).expect("every key of a line is a string")
         }
-    }
+    };
+    shaped.push(b'\n');
+    shaped
 }
 
-/// One write a line, so that lines of several writers to one terminal or file do not mix.
-fn write(to: &mut impl Write, line: &Line) -> io::Result<()> {
-    let tagged = format!("{}.{} | {}\n", line.app, line.instance, line.text);
-    to.write_all(tagged.as_bytes())?;
-    to.flush()
+/// Takes every line and keeps none.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Nowhere;
+
+#[cfg(test)]
+impl OutputSink for Nowhere {
+    fn take(&self, _: &Line) {}
+
+    fn dropped(&self) -> u64 {
+        0
+    }
+
+    fn flush(&self, _: Duration) {}
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::generation::{AppName, GenerationId};
-    use std::sync::{Arc, Mutex};
 
-    /// Counts writes; blocks while its gate is held.
-    #[derive(Clone, Debug, Default)]
-    struct Pipe(Arc<Mutex<Vec<String>>>);
-
-    impl Write for Pipe {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let text = String::from_utf8(bytes.to_vec()).unwrap();
-            self.0.lock().unwrap().push(text);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn line(stream: Stream, text: &str) -> Line {
+    fn line(bytes: &[u8]) -> Line {
+        let text = String::from_utf8_lossy(bytes);
         Line {
             app: AppName::new("shop"),
             generation: GenerationId::FIRST,
             instance: 2,
-            stream,
+            stream: Stream::Stderr,
+            number: 1,
+            time: UNIX_EPOCH,
+            raw: (text.as_bytes() != bytes).then(|| bytes.into()),
             text: text.into(),
         }
     }
 
     #[test]
-    fn each_line_is_one_tagged_write_to_its_own_stream() {
-        let (out, err) = (Pipe::default(), Pipe::default());
-        let console = Console::start_with(out.clone(), err.clone()).unwrap();
-        console.take(&line(Stream::Stdout, "hello"));
-        console.take(&line(Stream::Stderr, "oh"));
-        console.flush(Duration::from_secs(10));
-        assert_eq!(*out.0.lock().unwrap(), ["shop.2 | hello\n"]);
-        assert_eq!(*err.0.lock().unwrap(), ["shop.2 | oh\n"]);
-        assert_eq!(console.dropped(), 0);
+    fn each_line_has_the_shape_that_is_wanted() {
+        let odd = line(b"a\xff\"");
+        assert_eq!(shaped(&odd, AppFormat::Raw), b"a\xff\"\n");
+        let tagged = String::from_utf8(shaped(&odd, AppFormat::Tagged)).unwrap();
+        assert_eq!(tagged, "shop.2 | a\u{fffd}\"\n");
+        let json = String::from_utf8(shaped(&odd, AppFormat::Json)).unwrap();
+        assert_eq!(
+            json,
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"app\":\"shop\",\"generation\":1,\
+             \"instance\":2,\"stream\":\"stderr\",\"text\":\"a\u{fffd}\\\"\"}\n"
+        );
     }
 
     #[test]
-    fn a_slow_reader_costs_lines_and_never_time() {
-        let out = Pipe::default();
-        let console = Console::start_with(out.clone(), Pipe::default()).unwrap();
-        let gate = out.0.lock().unwrap();
-        for _ in 0..QUEUE_LINES_MAX + 10 {
-            console.take(&line(Stream::Stdout, "x"));
-        }
-        // One line may be in the thread's hands.
-        assert!(
-            (9..=10).contains(&console.dropped()),
-            "{}",
-            console.dropped()
-        );
-        drop(gate);
+    fn lines_are_tagged_on_a_terminal_and_raw_elsewhere() {
+        assert_eq!(AppFormat::usual(true), AppFormat::Tagged);
+        assert_eq!(AppFormat::usual(false), AppFormat::Raw);
     }
 }

@@ -1,34 +1,27 @@
-//! What an app writes: lines, the last of which are kept for the verdict, and all of which go to a sink.
+//! What an app writes: lines, the last of which are kept in the journal of its generation, and all of which go to a sink.
 //!
 //! Reading never waits for the sink, so an app is never blocked by a slow reader of hitless's own output.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
+use super::journal::Journal;
 use crate::generation::{AppName, GenerationId};
 
 /// Where a line is cut, in bytes; what follows is another line.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// How many lines of a generation are kept.
-const KEPT_LINES_MAX: usize = 200;
-
-/// How many bytes of a generation are kept.
-const KEPT_BYTES_MAX: usize = 1 << 20;
-
 /// The output of one generation, shared by its instances.
 #[derive(Debug)]
 pub struct Output {
-    app: AppName,
-    generation: GenerationId,
+    journal: Arc<Journal>,
     sink: Arc<dyn OutputSink>,
-    kept: Mutex<Kept>,
     /// How many pipes are open.
     open: watch::Sender<usize>,
 }
@@ -44,12 +37,19 @@ pub struct Line {
     pub instance: u32,
     /// Where it was written to.
     pub stream: Stream,
+    /// Which line of its generation, from 1.
+    pub number: u64,
+    /// When it was read.
+    pub time: SystemTime,
     /// What was written; what is not UTF-8 is replaced.
     pub text: Arc<str>,
+    /// What was written, where that is not UTF-8.
+    pub raw: Option<Arc<[u8]>>,
 }
 
 /// Where a line was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// Standard output.
     Stdout,
@@ -67,13 +67,6 @@ pub trait OutputSink: fmt::Debug + Send + Sync {
 
     /// Waits, at most that long, until what was taken has been written. Blocks the thread; for the end of the process.
     fn flush(&self, patience: Duration);
-}
-
-/// The last lines, within both bounds.
-#[derive(Debug, Default)]
-struct Kept {
-    lines: VecDeque<Line>,
-    bytes: usize,
 }
 
 /// Cuts bytes into lines.
@@ -95,25 +88,17 @@ struct Pipe {
 // === impl Output ===
 
 impl Output {
-    pub(super) fn new(
-        app: AppName,
-        generation: GenerationId,
-        sink: Arc<dyn OutputSink>,
-    ) -> Arc<Self> {
+    pub(super) fn new(journal: Arc<Journal>, sink: Arc<dyn OutputSink>) -> Arc<Self> {
         Arc::new(Self {
-            app,
-            generation,
+            journal,
             sink,
-            kept: Mutex::default(),
             open: watch::Sender::new(0),
         })
     }
 
     /// The last `count` lines, oldest first; 200 lines and 1 MiB are kept at most.
     pub fn last_lines(&self, count: usize) -> Vec<Line> {
-        let kept = self.kept();
-        let from = kept.lines.len().saturating_sub(count);
-        kept.lines.range(from..).cloned().collect()
+        self.journal.last_lines(count)
     }
 
     /// Waits until no instance of the generation can write any more. A process that has left the instance's group may
@@ -136,21 +121,14 @@ impl Output {
         open
     }
 
-    fn write(&self, instance: u32, stream: Stream, bytes: &[u8]) {
-        let line = Line {
-            app: self.app.clone(),
-            generation: self.generation,
-            instance,
-            stream,
-            text: String::from_utf8_lossy(bytes).into(),
-        };
-        self.sink.take(&line);
-        self.kept().push(line);
+    pub(super) fn write(&self, instance: u32, stream: Stream, bytes: &[u8]) {
+        self.sink.take(&self.journal.push(instance, stream, bytes));
     }
+}
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic elsewhere leaves lines that are as good as any.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.journal.ended();
     }
 }
 
@@ -159,18 +137,12 @@ pub(super) async fn closed(mut open: watch::Receiver<usize>) {
     let _ = open.wait_for(|open| *open == 0).await;
 }
 
-// === impl Kept ===
+// === impl Line ===
 
-impl Kept {
-    fn push(&mut self, line: Line) {
-        self.bytes += line.text.len();
-        self.lines.push_back(line);
-        while self.lines.len() > KEPT_LINES_MAX || self.bytes > KEPT_BYTES_MAX {
-            let Some(oldest) = self.lines.pop_front() else {
-                return;
-            };
-            self.bytes -= oldest.text.len();
-        }
+impl Line {
+    /// What was written.
+    pub fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
     }
 }
 
@@ -250,8 +222,12 @@ impl Drop for Pipe {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Mutex;
+
     use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::control_plane::process::journal::{Journals, KEPT_BYTES_MAX, KEPT_LINES_MAX};
 
     #[derive(Debug, Default)]
     struct Recorder(Mutex<Vec<Line>>);
@@ -270,11 +246,8 @@ mod tests {
 
     fn output() -> (Arc<Output>, Arc<Recorder>) {
         let recorder = Arc::<Recorder>::default();
-        let output = Output::new(
-            AppName::new("app"),
-            GenerationId::FIRST,
-            Arc::clone(&recorder) as Arc<dyn OutputSink>,
-        );
+        let sink = Arc::clone(&recorder) as Arc<dyn OutputSink>;
+        let output = Journals::default().output(&AppName::new("app"), GenerationId::FIRST, &sink);
         (output, recorder)
     }
 

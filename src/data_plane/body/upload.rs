@@ -57,6 +57,8 @@ pub(in crate::data_plane) struct Agreed {
     pub(in crate::data_plane) bytes_max: Option<u64>,
     /// What it waits at before it is asked for.
     pub(in crate::data_plane) gate: Option<Gate>,
+    /// Where what comes is added up for the access log.
+    pub(in crate::data_plane) counter: Option<Rc<Cell<u64>>>,
 }
 
 /// Why a body did not come to its end.
@@ -236,6 +238,9 @@ impl Upload {
                         return Poll::Ready(Some(Err(UploadError::TooLarge)));
                     }
                     client.ledger.counters().bytes_in(data.len() as u64);
+                    if let Some(counter) = &agreed.counter {
+                        counter.set(counter.get() + data.len() as u64);
+                    }
                 } else if let Some(trailers) = frame.trailers_mut() {
                     headers::clean_trailers(trailers);
                 }

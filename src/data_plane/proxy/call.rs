@@ -56,7 +56,7 @@ impl Call {
         client: &Client,
         destination: Option<&Destination>,
         busy: &Busy,
-        record: &Record,
+        record: &mut Record,
         asker: &mut Asker,
     ) -> Result<Self, Reason> {
         let worker = client.worker();
@@ -72,13 +72,17 @@ impl Call {
             expect: destination.map_or(Expect::Answer, Destination::expect),
         };
         let found = headers::toward_app(&mut request, client.origin(), &rules)?;
+        record.named(&found.request_id, found.client);
         asker.request_id = Some(found.request_id.clone());
         asker.client = found.client;
         // Only now, for a head that is wrong in itself is not merely for nobody.
         let destination = destination.ok_or(Reason::NoRoute)?;
         destination.strip(request.uri_mut())?;
         let app = &destination.site.app.config;
-        let agreed = agree(&found, app);
+        let agreed = Agreed {
+            counter: record.counter_of(request.body()),
+            ..agree(&found, app)
+        };
         let interim = Interim {
             key: agreed.gate.as_ref().map(|gate| Arc::clone(gate.key())),
             hints: (app.early_hints && takes_hints).then(|| Arc::clone(busy.pulse().hints())),
@@ -180,6 +184,7 @@ impl Call {
         exchange: Exchange,
         origin: Origin,
         client: &Client,
+        record: &mut Record,
     ) -> Result<Response<Source>, Reason> {
         let (mut response, mut link) = reply;
         exchange.answered();
@@ -188,7 +193,7 @@ impl Call {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let generation = exchange.generation();
             let asked = self.upgrade.take();
-            let opened = tunnel::open(response, link, asked, exchange, client.successor());
+            let opened = tunnel::open(response, link, asked, exchange, client.successor(), record);
             let outcomes = &generation.payload.outcomes;
             outcomes.ended(self.site.index(), origin, opened.is_err());
             return opened;
@@ -225,6 +230,7 @@ fn agree(found: &Found, app: &AppConfig) -> Agreed {
         expects_continue: found.expects_continue,
         bytes_max: (app.body_bytes_max > 0).then_some(app.body_bytes_max as u64),
         gate: asks_app.then(Gate::new),
+        ..Agreed::default()
     }
 }
 

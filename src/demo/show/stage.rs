@@ -78,6 +78,9 @@ impl Stage {
              admin = \"127.0.0.1:0\"\n\
              control = {control}\n\
              \n\
+             [log]\n\
+             access = \"off\"\n\
+             \n\
              [app.{APP}]\n\
              command = [{program}, \"demo-app\", \"--options\", {options}]\n\
              \n\

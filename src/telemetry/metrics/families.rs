@@ -5,7 +5,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::Facts;
+use super::{Facts, LinesDropped};
 use crate::telemetry::traffic::{
     ClientTotals, HistogramTotals, OVERHEAD_BOUNDS, SECONDS_BOUNDS, Totals,
 };
@@ -134,7 +134,7 @@ const FAMILIES: [(&str, MetricType, &str); 24] = [
     (
         "hitless_log_lines_dropped_total",
         MetricType::COUNTER,
-        "Lines that were dropped because whoever reads them was too slow.",
+        "Lines that were dropped because whoever reads or stores them was too slow, or could not.",
     ),
     (
         "hitless_paused",
@@ -267,11 +267,17 @@ pub(super) fn add_clients(families: &mut [Family], totals: &ClientTotals) {
     }
 }
 
-/// Adds how many lines of the apps' output were dropped.
-pub(super) fn add_lines_dropped(families: &mut [Family], dropped: u64) {
+/// Adds how many lines of each log were dropped.
+pub(super) fn add_lines_dropped(families: &mut [Family], dropped: LinesDropped) {
     let mut to = Adder { families, app: "" };
-    to.family("hitless_log_lines_dropped_total")
-        .push(&[], &[label("log", "app")], dropped);
+    for (log, lines) in [
+        ("access", dropped.access),
+        ("app", dropped.app),
+        ("hitless", dropped.hitless),
+    ] {
+        to.family("hitless_log_lines_dropped_total")
+            .push(&[], &[label("log", log)], lines);
+    }
 }
 
 /// Adds metrics of one app.

@@ -155,6 +155,20 @@ labels! {
 }
 
 labels! {
+    /// Why an answer did not reach its end, or there was none.
+    Broken {
+        /// The client went away first.
+        ClientGone = "client_gone",
+        /// The app's answer ended early.
+        AnswerLost = "answer_lost",
+        /// The app's answer made no progress.
+        AnswerStalled = "answer_stalled",
+        /// The generation had to stop.
+        BrokenOff = "broken_off",
+    }
+}
+
+labels! {
     /// Why a request was sent again.
     ResendReason {
         /// The connection was refused.
