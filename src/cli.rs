@@ -5,6 +5,7 @@ pub mod check;
 mod client;
 mod demo;
 mod follow;
+mod logs;
 mod pause;
 mod reload;
 mod run;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(pause::pause(&args)),
         Command::Resume(args) => block_on(pause::resume(&args)),
         Command::Status(args) => block_on(status::status(&args)),
+        Command::Logs(args) => block_on(logs::logs(&args)),
         Command::Keeper(_) => keeper::main(),
         Command::DemoApp(args) => app::main(args.args),
     }

@@ -264,7 +264,7 @@ impl Server {
             admin: admin.map(|admin| admin.address().to_string()),
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
-        let apps = Apps::new(about, handles, reread);
+        let apps = Apps::new(about, handles, reread, Arc::clone(processes.journals()));
         let reserve = Reserve::new();
         serve_control(sockets.control, &apps, reserve.clone());
         if let Some(listener) = sockets.admin {

@@ -6,7 +6,7 @@ mod asking;
 mod values;
 
 pub use self::asking::{
-    Addresses, ControlArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs,
+    Addresses, ControlArgs, LogsArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs,
 };
 
 use std::ffi::OsString;
@@ -17,7 +17,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use self::asking::{
-    PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES, STATUS_EXAMPLES,
+    LOGS_EXAMPLES, PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES,
+    STATUS_EXAMPLES,
 };
 use self::values::{admin, duration, log_format, positive, threads};
 use crate::config::{Config, Error, Overrides, ReadyCheck, words};
@@ -65,6 +66,9 @@ pub enum Command {
     /// Show which generation is live, which are on their way, and how the last reload ended.
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Show what the app wrote last.
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(LogsArgs),
     /// The parent of all app processes; started by `run`.
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Keeper(InnerArgs),

@@ -4,9 +4,12 @@
 //! is told.
 
 pub mod client;
+mod logs;
 mod options;
 mod problem;
 pub mod socket;
+
+pub use self::logs::{LINES_DEFAULT, LogLine};
 
 use std::convert::Infallible;
 use std::io;
@@ -96,6 +99,8 @@ async fn answer(request: Request<Incoming>, apps: &Apps) -> Answer {
     let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
     let (app, deed) = match segments.as_slice() {
         ["v1", "status"] => return only(request.method(), &Method::GET, || json(&apps.status())),
+        ["v1", "logs"] => return logs::answer(&request, None, apps),
+        ["v1", "apps", app, "logs"] => return logs::answer(&request, Some(app), apps),
         ["v1", deed] => (None, Deed::named(deed)),
         ["v1", "apps", app, deed] => (Some(*app), Deed::named(deed)),
         _ => (None, None),

@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, watch};
 
 use self::underway::{Register, Underway};
 use crate::control_plane::driver::{Handle, ReloadOptions, Settings};
+use crate::control_plane::process::{Journals, Selection};
 use crate::control_plane::progress::{Progress, Updates};
 use crate::control_plane::status::{self, AppState, AppStatus, TriggerSource};
-use crate::generation::AppName;
+use crate::generation::{AppName, GenerationId};
 
 /// How long a change may take until the status shows it.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ struct Inner {
     handles: Vec<Handle>,
     reread: Box<Reread>,
     reloads: Register,
+    journals: Arc<Journals>,
     stopping: AtomicBool,
 }
 
@@ -86,18 +88,35 @@ pub enum Error {
     /// The configuration has problems, and nothing was changed.
     #[error("the configuration is invalid, nothing was changed:\n{0}")]
     Configuration(String),
+    /// Nothing is kept of that generation.
+    #[error(
+        "no output of generation {generation} is kept; there is {}",
+        shown(known)
+    )]
+    UnknownGeneration {
+        /// What was asked for.
+        generation: GenerationId,
+        /// What there is.
+        known: Vec<GenerationId>,
+    },
 }
 
 // === impl Apps ===
 
 impl Apps {
-    /// These apps, told about with these facts.
-    pub fn new(about: About, handles: Vec<Handle>, reread: Box<Reread>) -> Self {
+    /// These apps, told about with these facts, and what they write.
+    pub fn new(
+        about: About,
+        handles: Vec<Handle>,
+        reread: Box<Reread>,
+        journals: Arc<Journals>,
+    ) -> Self {
         Self(Arc::new(Inner {
             about,
             handles,
             reread,
             reloads: Register::default(),
+            journals,
             stopping: AtomicBool::new(false),
         }))
     }
@@ -184,6 +203,34 @@ impl Apps {
     /// How many reloads there were so far, for whoever tells of them.
     pub fn reloads(&self) -> watch::Receiver<Reloads> {
         self.0.reloads.watch()
+    }
+
+    /// What one app, or every one, has written last: of all generations that are kept, or of one.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app, or a generation that nothing is kept of.
+    pub fn logs(
+        &self,
+        app: Option<&str>,
+        generation: Option<GenerationId>,
+    ) -> Result<(Arc<Journals>, Selection), Error> {
+        let chosen = self.chosen(app)?;
+        let journals = &self.0.journals;
+        if let Some(generation) = generation {
+            let of_app = |handle: &Handle| journals.generations(handle.name());
+            let mut known: Vec<_> = chosen.iter().flat_map(of_app).collect();
+            if !known.contains(&generation) {
+                known.sort();
+                known.dedup();
+                return Err(Error::UnknownGeneration { generation, known });
+            }
+        }
+        let selection = Selection {
+            app: app.map(AppName::new),
+            generation,
+        };
+        Ok((Arc::clone(journals), selection))
     }
 
     /// Every app's handle.
@@ -279,6 +326,14 @@ impl Status {
     pub fn is_well(&self) -> bool {
         self.apps.iter().all(AppStatus::is_well)
     }
+}
+
+fn shown(generations: &[GenerationId]) -> String {
+    if generations.is_empty() {
+        return "none".to_owned();
+    }
+    let numbers: Vec<_> = generations.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
 }
 
 fn why_down(status: &AppStatus) -> String {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::values::{addresses, duration, positive};
 use crate::config::words;
+use crate::control_plane::api::LINES_DEFAULT;
 use crate::control_plane::endpoint::Endpoint;
 
 pub(super) const RELOAD_EXAMPLES: &str = "\
@@ -62,6 +63,19 @@ Examples:
   hitless resume web
 
 Exit status: 0 done or never paused, 1 failed, 2 usage, 3 no hitless is running.";
+
+pub(super) const LOGS_EXAMPLES: &str = "\
+Examples:
+  hitless logs                   the last 200 lines, oldest first, each with its
+                                 generation and instance: `web 3.1 | listening`
+  hitless logs web --generation 7
+                                 what a version said that did not go live
+  hitless logs --lines 20 --follow
+
+Kept are 200 lines and 1 MiB of each generation that runs, and of the last five
+that have ended. With --generation, --follow ends with that generation.
+Exit status: 0 shown, 1 failed, 2 usage or nothing is kept of that generation,
+3 no hitless is running.";
 
 /// `hitless reload`
 #[derive(Args, Clone, Debug)]
@@ -145,6 +159,30 @@ pub struct ResumeArgs {
     /// The app; without it every app.
     #[arg(value_parser = words::name)]
     pub app: Option<String>,
+
+    /// Which hitless is meant.
+    #[command(flatten)]
+    pub control: ControlArgs,
+}
+
+/// `hitless logs`
+#[derive(Args, Clone, Debug)]
+pub struct LogsArgs {
+    /// The app; without it all of them.
+    #[arg(value_parser = words::name)]
+    pub app: Option<String>,
+
+    /// Only of this generation; without it of all that are kept.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub generation: Option<u64>,
+
+    /// How many lines.
+    #[arg(long, value_name = "N", default_value_t = LINES_DEFAULT)]
+    pub lines: u64,
+
+    /// Go on with what is written from now on.
+    #[arg(long, short)]
+    pub follow: bool,
 
     /// Which hitless is meant.
     #[command(flatten)]

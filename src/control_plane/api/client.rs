@@ -1,6 +1,7 @@
 //! The other end of the control socket: what the commands of a person ask a running hitless.
 
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::LogLine;
 use super::problem::Problem;
 use crate::control_plane::apps::Status;
 use crate::control_plane::driver::ReloadOptions;
@@ -24,11 +27,12 @@ pub struct Client {
     path: PathBuf,
 }
 
-/// What a running hitless says about a reload, line by line.
+/// What a running hitless says, line by line: about a reload unless it is something else.
 #[derive(Debug)]
-pub struct Lines {
+pub struct Lines<T = Progress> {
     body: Incoming,
     buffer: Vec<u8>,
+    of: PhantomData<fn() -> T>,
 }
 
 /// Why there is no answer.
@@ -125,11 +129,27 @@ impl Client {
     }
 
     async fn lines(&self, path: &str) -> Result<Lines, Error> {
-        let answer = self.ask(Method::POST, path).await?;
-        Ok(Lines {
-            body: answer.into_body(),
-            buffer: Vec::new(),
-        })
+        Ok(Lines::of(self.ask(Method::POST, path).await?))
+    }
+
+    /// The last lines that one app or all of them wrote, of one generation or all that are kept; `follow`: and those to
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn logs(
+        &self,
+        app: Option<&str>,
+        generation: Option<u64>,
+        lines: u64,
+        follow: bool,
+    ) -> Result<Lines<LogLine>, Error> {
+        let mut query = vec![format!("lines={lines}")];
+        query.extend(generation.map(|generation| format!("generation={generation}")));
+        query.extend(follow.then(|| "follow".to_owned()));
+        let path = path(app, "logs", &query);
+        Ok(Lines::of(self.ask(Method::GET, &path).await?))
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Error> {
@@ -172,7 +192,15 @@ impl Client {
     }
 }
 
-impl Lines {
+impl<T: DeserializeOwned> Lines<T> {
+    fn of(answer: Response<Incoming>) -> Self {
+        Self {
+            body: answer.into_body(),
+            buffer: Vec::new(),
+            of: PhantomData,
+        }
+    }
+
     /// The next line; none at the end.
     ///
     /// # Errors
@@ -182,7 +210,7 @@ impl Lines {
     /// # Cancel safety
     ///
     /// Nothing is lost when it is dropped.
-    pub async fn next(&mut self) -> Result<Option<Progress>, Error> {
+    pub async fn next(&mut self) -> Result<Option<T>, Error> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -1,6 +1,7 @@
 //! The options of a request: query parameters by the names of the command line's flags, `_` for `-`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,29 @@ impl Options {
         let decoded = decoded(&value).ok_or_else(|| bad("it is badly encoded"))?;
         let list = Endpoint::list(&decoded).map_err(|error| bad(&error.to_string()))?;
         Ok(Some(list.into()))
+    }
+
+    /// A whole number of a range.
+    pub(super) fn number(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value
+            .parse()
+            .ok()
+            .filter(|number| digits && range.contains(number));
+        let (first, last) = (range.start(), range.end());
+        number.map(Some).ok_or_else(|| {
+            Problem::bad_option(&match *last {
+                u64::MAX => format!("?{name} cannot be {value:?}: a whole number from {first} on"),
+                _ => format!("?{name} cannot be {value:?}: a whole number from {first} to {last}"),
+            })
+        })
     }
 
     /// Given without a value, or with `true` or `false`.
@@ -136,6 +160,9 @@ mod tests {
         let read = |query| Options::read(query).unwrap();
         refused(read("for=30").duration("for"), "30s");
         refused(read("for").duration("for"), "a duration is");
+        refused(read("lines=+5").number("lines", 0..=9), "from 0 to 9");
+        refused(read("n=0").number("n", 1..=u64::MAX), "from 1 on");
+        assert_eq!(read("n=7").number("n", 0..=9).unwrap(), Some(7));
         refused(read("a=yes").flag("a"), "true or false");
         refused(read("four=5s").end(&["for"]), "allowed here: for");
         refused(read("for=5s").end(&[]), "no options are taken here");

@@ -17,7 +17,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn not_found(path: &str) -> Self {
-        let known = "GET /v1/status, and POST /v1/apps/{app}/ or /v1/ with reload, rollback, pause or resume";
+        let known = "GET /v1/status, GET /v1/apps/{app}/logs or /v1/logs, and POST /v1/apps/{app}/ or /v1/ with reload, rollback, pause or resume";
         Self::new(
             StatusCode::NOT_FOUND,
             "No such resource",
@@ -79,6 +79,11 @@ impl From<Error> for Problem {
         match error {
             Error::UnknownApp { .. } => Self::unknown_app(&error.to_string()),
             Error::NoAddresses(_) => Self::bad_option(&error.to_string()),
+            Error::UnknownGeneration { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "Unknown generation",
+                error.to_string(),
+            ),
             Error::Configuration(_) => Self::configuration(&error.to_string()),
         }
     }
