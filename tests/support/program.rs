@@ -1,10 +1,11 @@
 //! Programs under test: started, listened to, ended. The only place of the tests that starts any.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -19,10 +20,23 @@ use tokio::time::{Instant, timeout};
 use super::processes;
 
 /// A program that goes on, with everything that it says.
-#[derive(Debug)]
 pub struct Program {
     child: Child,
     output: Arc<watch::Sender<Vec<String>>>,
+    /// What nobody reads so far.
+    unread: Option<Box<dyn Read + Send>>,
+}
+
+/// What becomes of a program's standard output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stdout {
+    /// It is read, like standard error.
+    #[default]
+    Read,
+    /// Nobody reads it, as if `less` had been stopped.
+    Unread,
+    /// It is this file.
+    File(PathBuf),
 }
 
 /// A program that has ended.
@@ -173,14 +187,42 @@ impl Program {
         arguments: impl IntoIterator<Item = S>,
         variables: &[(&str, &str)],
     ) -> Self {
+        Self::start_with(program, arguments, variables, &Stdout::Read)
+    }
+
+    /// Starts it with another standard output.
+    pub fn start_with<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        variables: &[(&str, &str)],
+        stdout: &Stdout,
+    ) -> Self {
         let mut command = command(program, arguments, variables);
+        if let Stdout::File(path) = stdout {
+            let file = File::create(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            command.stdout(file);
+        }
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let output = Arc::new(watch::Sender::new(Vec::new()));
-        keep_lines(child.stdout.take().expect("stdout is a pipe"), &output);
         keep_lines(child.stderr.take().expect("stderr is a pipe"), &output);
-        Self { child, output }
+        let mut program = Self {
+            unread: child.stdout.take().map(|pipe| Box::new(pipe) as _),
+            child,
+            output,
+        };
+        if *stdout == Stdout::Read {
+            program.read_on();
+        }
+        program
+    }
+
+    /// Reads standard output from now on.
+    pub fn read_on(&mut self) {
+        if let Some(pipe) = self.unread.take() {
+            keep_lines(pipe, &self.output);
+        }
     }
 
     pub fn pid(&self) -> i32 {
@@ -241,6 +283,14 @@ impl Program {
         // Fails only if it has been waited for already.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("child", &self.child)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One hitless under test: started, asked, told, ended, and nothing of it left behind.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::app::App;
 use super::client::{Answer, Connection, fetch_path, get, request};
 use super::metrics::Metrics;
 use super::processes;
-use super::program::{self, Program, Ran};
+use super::program::{self, Program, Ran, Stdout};
 use super::status::Status;
 
 /// How long anything of hitless may take that depends on nothing but a busy machine.
@@ -53,6 +54,9 @@ pub struct Builder {
     command: Vec<String>,
     /// The whole configuration file, instead of all that.
     file: Option<String>,
+    /// Off unless a test is about it, for it would be most of what is read.
+    access_log: String,
+    stdout: Stdout,
 }
 
 // === impl Builder ===
@@ -68,6 +72,8 @@ impl Builder {
             settings: Vec::new(),
             globals: Vec::new(),
             command: app.command().to_vec(),
+            access_log: "off".to_owned(),
+            stdout: Stdout::Read,
             file: None,
         }
     }
@@ -78,6 +84,20 @@ impl Builder {
             file: Some(text.to_owned()),
             ..builder
         }
+    }
+
+    /// Where the access log goes: as for `--access-log`.
+    #[must_use]
+    pub fn access_log(mut self, destination: impl fmt::Display) -> Self {
+        self.access_log = destination.to_string();
+        self
+    }
+
+    /// What becomes of hitless's standard output.
+    #[must_use]
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.stdout = stdout;
+        self
     }
 
     /// An option of `hitless run` with its value.
@@ -150,10 +170,14 @@ impl Builder {
         let world = format!("{}-{number}", std::process::id());
         let variables = self.variables.iter();
         let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
-        let mark = [(processes::MARK, world.as_str())];
-        let variables: Vec<_> = variables.chain(mark).collect();
+        let own = [
+            (processes::MARK, world.as_str()),
+            ("HITLESS_ACCESS_LOG", self.access_log.as_str()),
+        ];
+        let variables: Vec<_> = variables.chain(own).collect();
+        let (program, arguments) = (program::hitless(), self.arguments());
         Hitless {
-            program: Program::start(program::hitless(), self.arguments(), &variables),
+            program: Program::start_with(program, arguments, &variables, &self.stdout),
             place: self.place,
             world,
             listen: None,
