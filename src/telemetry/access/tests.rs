@@ -1,3 +1,5 @@
+//! What comes out of the access log for what goes in.
+
 use std::fs;
 use std::net::IpAddr;
 
