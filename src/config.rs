@@ -26,6 +26,7 @@ use toml::de::DeTable;
 
 use self::read::{Kind, Table};
 use crate::control_plane::instances::Backing;
+use crate::control_plane::trigger::files;
 use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::listen::{Listen, ListenAddress};
 use crate::data_plane::pages::Pages;
@@ -87,6 +88,8 @@ pub struct App {
     pub traffic: AppConfig,
     /// Which requests are for it; at least one.
     pub routes: Vec<Route>,
+    /// Which files are watched.
+    pub watch: files::Config,
 }
 
 /// What flags and variables say; each beats the file.
@@ -120,6 +123,8 @@ pub struct Overrides {
     pub access_log: Option<Destination>,
     /// Whether hitless exits when an app's first start fails.
     pub exit_on_failed_start: Option<bool>,
+    /// Replaces the app's `watch.paths`, unless empty.
+    pub watch: Vec<PathBuf>,
     /// The app's program and arguments, unless empty.
     pub command: Vec<String>,
 }
@@ -173,11 +178,20 @@ impl Config {
     ///
     /// The file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Error> {
-        let source = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(path, source, overrides)
+        Self::parse(path, text(path)?, overrides)
+    }
+
+    /// The same for a hitless that runs already, from a file or from flags alone. A watched path may be away for a while
+    /// then, which is no more than a warning.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load) and [`from_flags`](Self::from_flags).
+    pub fn load_again(path: Option<&Path>, overrides: &Overrides) -> Result<Self, Error> {
+        match path {
+            Some(path) => read(path, text(path)?, overrides, Absent::Warned),
+            None => flags(overrides, Absent::Warned),
+        }
     }
 
     /// The text of a file, which is named `path` in problems, with what the overrides replace.
@@ -186,26 +200,7 @@ impl Config {
     ///
     /// Everything that is wrong with it.
     pub fn parse(path: &Path, source: String, overrides: &Overrides) -> Result<Self, Error> {
-        // Some editors put a mark of the byte order there, which would shift the columns of the first line.
-        let source = match source.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => source,
-        };
-        let mut problems = Vec::new();
-        let (table, errors) = DeTable::parse_recoverable(&source);
-        let file = raw::File::read_table(table.get_ref(), "", &mut problems);
-        let config = build::config(file, overrides, &mut problems);
-        problem::add_syntax(&mut problems, &errors, &source);
-        let flags = overrides.of_one_app();
-        if !flags.is_empty() && config.0.apps.len() > 1 {
-            let apps = config.0.apps.iter();
-            return Err(Error::WhichApp {
-                flags,
-                path: path.to_owned(),
-                apps: apps.map(|app| app.name.to_string()).collect(),
-            });
-        }
-        finish(config, Some(path.to_owned()), source, problems)
+        read(path, source, overrides, Absent::Refused)
     }
 
     /// One app, named `app`, that flags alone describe.
@@ -214,12 +209,7 @@ impl Config {
     ///
     /// There is no command, or the flags contradict each other.
     pub fn from_flags(overrides: &Overrides) -> Result<Self, Error> {
-        if overrides.command.is_empty() {
-            return Err(Error::NothingToRun);
-        }
-        let mut problems = Vec::new();
-        let config = build::config(raw::File::default(), overrides, &mut problems);
-        finish(config, None, String::new(), problems)
+        flags(overrides, Absent::Refused)
     }
 
     /// The full path of each key that a file can have, such as `app.NAME.drain.timeout`.
@@ -230,13 +220,71 @@ impl Config {
     }
 }
 
+/// What it means that a watched path is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// It was never there: it is misspelt.
+    Refused,
+    /// It is away for now.
+    Warned,
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(
+    path: &Path,
+    source: String,
+    overrides: &Overrides,
+    absent: Absent,
+) -> Result<Config, Error> {
+    // Some editors put a mark of the byte order there, which would shift the columns of the first line.
+    let source = match source.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => source,
+    };
+    let mut problems = Vec::new();
+    let (table, errors) = DeTable::parse_recoverable(&source);
+    let file = raw::File::read_table(table.get_ref(), "", &mut problems);
+    let config = build::config(file, overrides, &mut problems);
+    problem::add_syntax(&mut problems, &errors, &source);
+    let flags = overrides.of_one_app();
+    if !flags.is_empty() && config.0.apps.len() > 1 {
+        let apps = config.0.apps.iter();
+        return Err(Error::WhichApp {
+            flags,
+            path: path.to_owned(),
+            apps: apps.map(|app| app.name.to_string()).collect(),
+        });
+    }
+    finish(config, Some(path.to_owned()), source, problems, absent)
+}
+
+fn flags(overrides: &Overrides, absent: Absent) -> Result<Config, Error> {
+    if overrides.command.is_empty() {
+        return Err(Error::NothingToRun);
+    }
+    let mut problems = Vec::new();
+    let config = build::config(raw::File::default(), overrides, &mut problems);
+    finish(config, None, String::new(), problems, absent)
+}
+
 /// The configuration, unless there is a problem with it.
 fn finish(
-    (mut config, warnings): (Config, Vec<Problem>),
+    (mut config, mut warnings): (Config, Vec<Problem>),
     file: Option<PathBuf>,
     source: String,
-    problems: Vec<Problem>,
+    mut problems: Vec<Problem>,
+    absent: Absent,
 ) -> Result<Config, Error> {
+    if absent == Absent::Refused {
+        // Only a path that is not there is warned of by its key.
+        problems.extend(warnings.extract_if(.., |warning| warning.key.is_some()));
+    }
     if !problems.is_empty() {
         return Err(Error::Invalid(Report::new(file, source, problems)));
     }
@@ -251,6 +299,7 @@ impl Overrides {
     fn of_one_app(&self) -> Vec<&'static str> {
         let given = [
             ("--ready", self.ready.is_some()),
+            ("--watch", !self.watch.is_empty()),
             ("--env-file", self.env_file.is_some()),
             ("--instances", self.instances.is_some()),
             ("--start-timeout", self.start_timeout.is_some()),

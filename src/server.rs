@@ -1,5 +1,6 @@
 //! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
 
+mod files;
 mod held_back;
 mod logs;
 mod sockets;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
+use self::files::Watching;
 use self::logs::Logs;
 use self::sockets::Sockets;
 use self::stop::Stop;
@@ -70,9 +72,23 @@ pub fn run(
         logs.count(&metrics);
         tokio::spawn(logs.clone().tell_dropped());
         let pages = Arc::new(CurrentPages::new(Arc::clone(&config.pages)));
-        let reread = reread(reload, config.clone(), metrics.clone(), Arc::clone(&pages));
-        let server = Server::start(config, sockets, &logs, &processes, &metrics, &pages, reread);
-        let ended = server?.run().await;
+        let watching = Arc::new(Watching::new(&config.apps));
+        let reread = reread(
+            reload,
+            config.clone(),
+            metrics.clone(),
+            Arc::clone(&pages),
+            Arc::clone(&watching),
+        );
+        let around = Around {
+            workers,
+            processes: &processes,
+            metrics: &metrics,
+            pages: &pages,
+            logs: &logs,
+            watching: &watching,
+        };
+        let ended = Server::start(config, sockets, around, reread)?.run().await;
         processes.close().await;
         Ok(ended)
     });
@@ -112,6 +128,7 @@ fn reread(
     running: Config,
     metrics: Metrics,
     pages: Arc<CurrentPages>,
+    watching: Arc<Watching>,
 ) -> Box<Reread> {
     Box::new(move || {
         let config = reload();
@@ -123,6 +140,7 @@ fn reread(
             warn!("changed in the configuration and not in effect before a restart: {keys}");
         }
         pages.replace(config.pages);
+        watching.follow(&config.apps);
         Ok(config
             .apps
             .into_iter()
@@ -163,13 +181,14 @@ struct Roster {
 }
 
 impl Roster {
-    fn new(
-        configured: Vec<config::App>,
-        workers: usize,
-        starts: &Starts,
-        processes: &Arc<Processes>,
-        metrics: &Metrics,
-    ) -> Self {
+    fn new(configured: Vec<config::App>, starts: &Starts, around: Around<'_>) -> Self {
+        let Around {
+            workers,
+            processes,
+            metrics,
+            watching,
+            ..
+        } = around;
         let (mut drivers, mut handles, mut apps) = (Vec::new(), Vec::new(), Vec::new());
         for app in configured {
             let live = Arc::new(Live::new());
@@ -180,6 +199,7 @@ impl Roster {
                 live: Arc::clone(&live),
                 workers,
                 starts: starts.clone(),
+                changes: watching.changes(&app.name),
                 metrics: Arc::clone(&counts),
             };
             let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
@@ -196,6 +216,17 @@ impl Roster {
             apps,
         }
     }
+}
+
+/// What is there before the planes are built.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    workers: usize,
+    processes: &'a Arc<Processes>,
+    metrics: &'a Metrics,
+    pages: &'a Arc<CurrentPages>,
+    logs: &'a Logs,
+    watching: &'a Watching,
 }
 
 /// Both planes, running.
@@ -216,12 +247,17 @@ impl Server {
     fn start(
         config: Config,
         sockets: Sockets,
-        logs: &Logs,
-        processes: &Arc<Processes>,
-        metrics: &Metrics,
-        pages: &Arc<CurrentPages>,
+        around: Around<'_>,
         reread: Box<Reread>,
     ) -> anyhow::Result<Self> {
+        let Around {
+            processes,
+            metrics,
+            pages,
+            logs,
+            watching,
+            ..
+        } = around;
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
@@ -237,7 +273,7 @@ impl Server {
             drivers,
             handles,
             apps,
-        } = Roster::new(config.apps, workers, &starts, processes, metrics);
+        } = Roster::new(config.apps, &starts, around);
         let (phase, phases) = watch::channel(Phase::Serving);
         let apps = data_plane::Apps {
             apps,
@@ -265,6 +301,7 @@ impl Server {
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
         let apps = Apps::new(about, handles, reread, Arc::clone(processes.journals()));
+        watching.start(&apps);
         let reserve = Reserve::new();
         serve_control(sockets.control, &apps, reserve.clone());
         if let Some(listener) = sockets.admin {

@@ -80,6 +80,7 @@ pub enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   hitless run -- python3 app.py
+  hitless run --watch . -- python3 app.py
   hitless run -l :80 --ready /healthz -- ./server --port {port}
   hitless run -l unix:/run/web.sock -- ./server --unix {socket}
   hitless run -c hitless.toml
@@ -105,6 +106,13 @@ Where clients come in; may be given several times [default: 127.0.0.1:8080].
 
 127.0.0.1:8080, [::1]:8080, :8080 for all addresses, or unix:/path. Port 0 picks a free one. Replaces the list of the \
 file. Several may stand in one value with commas between them.";
+
+const WATCH: &str = "\
+Reload when a file changes there; may be given several times.
+
+A folder with all that is below it, or a single file. What editors, caches and version control leave behind does not \
+count, nor does what a .gitignore names. Replaces the paths of the file. Several may stand in one value with commas \
+between them.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -153,6 +161,18 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub ready: Option<ReadyCheck>,
+
+    /// Reload when a file changes there; may be given several times.
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        env = "HITLESS_WATCH",
+        hide_env_values = true,
+        value_delimiter = ',',
+        long_help = WATCH
+    )]
+    pub watch: Vec<PathBuf>,
 
     /// A file of KEY=value lines for the app, read again for each start.
     #[arg(
@@ -268,6 +288,7 @@ impl RunArgs {
             name: self.control.name.clone(),
             control: self.control.control.clone(),
             ready: self.ready.clone(),
+            watch: self.watch.clone(),
             env_file: self.env_file.clone(),
             start_timeout: self.start_timeout,
             drain_timeout: self.drain_timeout,
@@ -337,6 +358,10 @@ mod tests {
             "--log-format",
             "json",
             "--exit-on-failed-start",
+            "-w",
+            "src",
+            "--watch",
+            "a,b",
             "--",
             "./app",
             "--port",
@@ -351,6 +376,7 @@ mod tests {
         assert_eq!(overrides.threads, Some(2));
         assert_eq!(overrides.log_format, Some(log::Format::Json));
         assert_eq!(overrides.exit_on_failed_start, Some(true));
+        assert_eq!(overrides.watch, ["src", "a", "b"].map(PathBuf::from));
         assert_eq!(overrides.command, ["./app", "--port", "{port}"]);
         assert_eq!(
             run(&["--exit-on-failed-start=no"]).exit_on_failed_start,

@@ -145,10 +145,14 @@ fn sentence(update: &Progress) -> String {
             by,
             source,
             joined: true,
+            cause,
         } => {
             let noun = noun(*source);
+            let cause = cause
+                .as_ref()
+                .map_or_else(String::new, |files| format!(" ({files} changed)"));
             format!(
-                "{app}: {noun} {trigger} was superseded by {noun} {by}, which is waited for now"
+                "{app}: {noun} {trigger} was superseded by {noun} {by}{cause}, which is waited for now"
             )
         }
         Progress::Superseded {

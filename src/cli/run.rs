@@ -43,7 +43,9 @@ fn serve(config: Config, args: RunArgs) -> anyhow::Result<Ended> {
     let (before, after) = raise_descriptor_limit();
     tracing::debug!(before, after, "descriptor limit");
     let console = Arc::new(Console::start(config.log.app)?);
-    server::run(config, keeper, console, move || load(&args))
+    server::run(config, keeper, console, move || {
+        Config::load_again(args.config.as_deref(), &args.overrides())
+    })
 }
 
 fn load(args: &RunArgs) -> Result<Config, Error> {

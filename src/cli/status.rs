@@ -205,8 +205,12 @@ fn trigger(status: &TriggerStatus) -> Vec<String> {
         TriggerSource::Rollback => "rollback",
         _ => "reload",
     };
+    let cause = status
+        .cause
+        .as_ref()
+        .map_or_else(String::new, |files| format!(": {files}"));
     let mut line = format!(
-        "  last {what} {} ({}), {} ago: {}",
+        "  last {what} {} ({}{cause}), {} ago: {}",
         status.trigger,
         status.source.as_str(),
         age(status.at),

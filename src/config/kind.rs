@@ -26,6 +26,7 @@ use super::{units, words};
 use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
 use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::supervisor::Overlap;
+use crate::control_plane::trigger::files;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
 use crate::data_plane::{Expect, TrustedProxy};
 
@@ -72,6 +73,10 @@ pub(super) struct Statuses;
 /// A path of a file or folder.
 #[derive(Debug)]
 pub(super) struct Path;
+
+/// A line of a `.gitignore`.
+#[derive(Debug)]
+pub(super) struct Pattern;
 
 /// A path that a unix socket can have.
 #[derive(Debug)]
@@ -305,6 +310,15 @@ impl Kind for Path {
             "" => Err("leave the key out for none"),
             _ => no_nul(text).map(PathBuf::from),
         })
+    }
+}
+
+impl Kind for Pattern {
+    type Value = String;
+
+    fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<String> {
+        let what = r#"a pattern such as "*.md""#;
+        read::text(node, at, problems, what, files::pattern)
     }
 }
 

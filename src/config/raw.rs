@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::kind::{
     AccessLog, Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path,
-    Positive, Proxy, Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath,
+    Pattern, Positive, Proxy, Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath,
     Variables, WarmUps, Word,
 };
 use super::problem::Problem;
@@ -106,6 +106,7 @@ table! {
         drain: Drain,
         failover: Failover,
         hold: Hold,
+        watch: Watch,
     }
 }
 
@@ -173,5 +174,15 @@ table! {
     Hold {
         requests: Number<usize, 0, 1_000_000>,
         timeout: Positive,
+    }
+}
+
+table! {
+    /// `[app.NAME.watch]`
+    Watch {
+        paths: List<Path>,
+        ignore: List<Pattern>,
+        settle: Time,
+        poll: Flag,
     }
 }

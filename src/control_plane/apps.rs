@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use self::underway::{Register, Underway};
-use crate::control_plane::driver::{Handle, ReloadOptions, Settings};
+use crate::control_plane::driver::{Handle, Origin, ReloadOptions, Settings};
 use crate::control_plane::process::{Journals, Selection};
 use crate::control_plane::progress::{Progress, Updates};
-use crate::control_plane::status::{self, AppState, AppStatus, TriggerSource};
+use crate::control_plane::status::{self, AppState, AppStatus};
 use crate::generation::{AppName, GenerationId};
 
 /// How long a change may take until the status shows it.
@@ -131,10 +131,10 @@ impl Apps {
     pub async fn reload(
         &self,
         app: Option<&str>,
-        source: TriggerSource,
+        origin: impl Into<Origin>,
         options: ReloadOptions,
     ) -> Result<Updates, Error> {
-        let chosen = self.chosen(app)?;
+        let (chosen, origin) = (self.chosen(app)?, origin.into());
         let underway = self.0.reloads.begin();
         let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
         if options.wish.addresses.is_some() {
@@ -150,7 +150,7 @@ impl Apps {
         for handle in chosen {
             let own = settings.iter().position(|(name, _)| name == handle.name());
             let own = own.map(|index| settings.swap_remove(index).1);
-            let updates = handle.reload(source, own, options.clone()).await;
+            let updates = handle.reload(origin.clone(), own, options.clone()).await;
             tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
         }
         Ok(updates)

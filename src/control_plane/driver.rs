@@ -20,7 +20,7 @@ mod triggers;
 
 pub use self::clock::STOP_RESERVE;
 pub use self::config::{Config, MemoryPolicy, StreamPolicy};
-pub use self::handle::{Handle, ReloadOptions, Wish};
+pub use self::handle::{Handle, Origin, ReloadOptions, Wish};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use self::probation::Probation;
 use self::starting::{Delayed, Preparation};
 use self::triggers::{Conclusion, Triggers};
 use crate::control_plane::instances::{self, Backing, Told};
-use crate::control_plane::process::Processes;
+use crate::control_plane::process::{Changes, Processes};
 use crate::control_plane::readiness;
 use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
@@ -73,6 +73,8 @@ pub struct World {
     pub workers: usize,
     /// When its turn to start is.
     pub starts: Starts,
+    /// How often its files have changed.
+    pub changes: Changes,
     /// What is counted about the app.
     pub metrics: Arc<AppMetrics>,
 }
@@ -116,6 +118,8 @@ pub struct Driver {
     last_failover: Option<FailoverStatus>,
     /// What is remarkable about the start of a generation, while that exists.
     notes: BTreeMap<GenerationId, Vec<String>>,
+    /// What is remarkable about how its files are watched.
+    file_notes: Vec<String>,
     status: watch::Sender<Arc<AppStatus>>,
     shutdown: Option<Shutdown>,
     exited: bool,
@@ -181,6 +185,7 @@ impl Driver {
             live_before: None,
             last_failover: None,
             notes: BTreeMap::new(),
+            file_notes: Vec::new(),
             status,
             shutdown: None,
             exited: false,
@@ -190,7 +195,11 @@ impl Driver {
 
     /// Starts the app and drives it until it was shut down and its last process is gone.
     pub async fn run(mut self) {
-        self.reload(TriggerSource::Start, Wish::default(), triggers::nobody());
+        self.reload(
+            TriggerSource::Start.into(),
+            Wish::default(),
+            triggers::nobody(),
+        );
         while !(self.exited && self.triggers.all_concluded()) {
             let input = self.next().await;
             self.take(input);

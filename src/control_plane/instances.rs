@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 use crate::control_plane::endpoint::Endpoint;
-use crate::control_plane::process::{Output, Processes};
+use crate::control_plane::process::{Changes, Output, Processes};
 use crate::control_plane::readiness::{self, Probe};
 use crate::control_plane::starts::Starts;
 use crate::generation::{AppName, GenerationId, Reason};
@@ -107,6 +107,8 @@ pub struct Plan {
     pub config: Config,
     /// Starts the processes.
     pub processes: Arc<Processes>,
+    /// How often the app's files have changed.
+    pub changes: Changes,
     /// How many workers the data plane has.
     pub workers: usize,
     /// When its turn to start is.

@@ -32,7 +32,7 @@ pub use self::journal::{Cursor, Journals, Selection};
 pub use self::link::{Keeper, raise_descriptor_limit};
 pub use self::output::{Line, Output, OutputSink, Stream};
 pub use self::protocol::Exit;
-pub use self::recipe::Recipe;
+pub use self::recipe::{Changes, Recipe};
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

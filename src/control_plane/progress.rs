@@ -59,6 +59,9 @@ pub enum Progress {
         source: TriggerSource,
         /// Whether its verdict is waited for; if not, `superseded` is the last word.
         joined: bool,
+        /// Which files changed, where those asked for the newer one.
+        #[serde(default)]
+        cause: Option<String>,
     },
     /// The end: the verdict, and what it rests on.
     Verdict {

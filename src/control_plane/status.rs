@@ -202,6 +202,9 @@ pub struct TriggerStatus {
     pub trigger: TriggerId,
     /// What it came from.
     pub source: TriggerSource,
+    /// Which files changed, where those asked, such as `app.py (and 3 more)`.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// How it ended.
     pub verdict: VerdictWord,
     /// The generation that it started, if it came that far.

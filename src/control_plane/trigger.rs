@@ -1,4 +1,6 @@
-//! What asks from outside without a word: signals.
+//! What asks from outside without a word: signals, and files that change.
+
+pub mod files;
 
 use std::io;
 

@@ -12,6 +12,7 @@ use crate::config::{App, Overrides, ReadyCheck, raw};
 use crate::control_plane::driver::judging;
 use crate::control_plane::instances::Liveness;
 use crate::control_plane::supervisor::Overlap;
+use crate::control_plane::trigger::files;
 use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::AppConfig;
 use crate::data_plane::route::Route;
@@ -41,6 +42,7 @@ pub(super) fn app(
         Some(list) => plain(Some(list)).unwrap_or_default(),
         None => vec![Route::default()],
     };
+    let watch = watch(section(raw.watch.take()), &at, overrides, warnings);
     let traffic = traffic(raw, failover);
     if driver.drain_timeout < traffic.answer_timeout {
         if drain_span.is_some() || overrides.drain_timeout.is_some() {
@@ -65,6 +67,7 @@ pub(super) fn app(
         driver,
         traffic,
         routes,
+        watch,
     }
 }
 
@@ -99,6 +102,36 @@ fn raised(span: Option<Range<usize>>, driver: &driver::Config, traffic: &AppConf
         format!("a drain timeout of {drain} counts as {answer}"),
     )
     .help("it is never less than the app's `answer_timeout`: lower that as well")
+}
+
+/// What is not there is said with its key: whether that is a warning depends on who reads it.
+fn watch(
+    raw: raw::Watch,
+    at: &str,
+    overrides: &Overrides,
+    warnings: &mut Vec<Problem>,
+) -> files::Config {
+    let default = files::Config::default();
+    let paths: Vec<_> = match overrides.watch.as_slice() {
+        [] => section(raw.paths)
+            .into_iter()
+            .map(|path| (Some(path.span()), path.into_inner()))
+            .collect(),
+        paths => paths.iter().map(|path| (None, path.clone())).collect(),
+    };
+    let absent = paths.iter().filter(|(_, path)| !path.exists());
+    warnings.extend(absent.map(|(span, path)| {
+        let message = format!("there is nothing at the watched path {path:?}");
+        Problem::new(span.clone(), message)
+            .of(&format!("{at}.watch.paths"))
+            .help("relative paths start at the folder in which hitless is started")
+    }));
+    files::Config {
+        paths: paths.into_iter().map(|(_, path)| path).collect(),
+        ignore: plain(raw.ignore).unwrap_or(default.ignore),
+        settle: or(raw.settle, default.settle),
+        poll: or(raw.poll, default.poll),
+    }
 }
 
 /// Without `http`, `tcp` or `notify` the path `/` is asked for; with one of them only that.

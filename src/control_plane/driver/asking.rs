@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::clock::Deadline;
 use super::handle::{Asked, Wish};
-use super::{Driver, Input, Settings, Shutdown};
+use super::{Driver, Input, Origin, Settings, Shutdown};
 use crate::control_plane::progress::Watchers;
 use crate::control_plane::status::TriggerSource;
 use crate::control_plane::supervisor::Event;
@@ -16,7 +16,7 @@ impl Driver {
     pub(super) fn asked(&mut self, asked: Asked) {
         match asked {
             Asked::Reload {
-                source,
+                origin,
                 settings,
                 wish,
                 watchers,
@@ -24,9 +24,10 @@ impl Driver {
                 if let Some(settings) = settings {
                     self.apply(*settings);
                 }
-                self.reload(source, wish, watchers);
+                self.reload(origin, wish, watchers);
             }
             Asked::Rollback { watchers } => self.rollback(watchers),
+            Asked::FileNotes { notes } => self.file_notes = notes,
             Asked::Pause { lasting } => self.pause(lasting),
             Asked::Resume => self.resume(),
             Asked::ShutDown { deadline } => self.shut_down(deadline),
@@ -40,24 +41,27 @@ impl Driver {
     }
 
     /// Triggers found waiting in one turn of the loop become one: each asker gets its verdict, and the newest says how.
-    pub(super) fn reload(&mut self, source: TriggerSource, mut wish: Wish, mut watchers: Watchers) {
+    pub(super) fn reload(&mut self, mut origin: Origin, mut wish: Wish, mut watchers: Watchers) {
         while let Some(asked) = self.next_reload() {
             if let Asked::Reload {
+                origin: other,
                 settings,
                 wish: newest,
                 watchers: others,
-                ..
             } = asked
             {
                 watchers.join(others);
+                origin.cause = origin.cause.or(other.cause);
                 wish = newest;
                 if let Some(settings) = settings {
                     self.apply(*settings);
                 }
             }
         }
-        let id = self.triggers.accept(&self.name, source, wish, watchers);
-        info!(app = %self.name, trigger = %id, source = source.as_str(), "reload asked for");
+        let accepted = origin.clone();
+        let id = self.triggers.accept(&self.name, accepted, wish, watchers);
+        let (source, cause) = (origin.source.as_str(), origin.cause);
+        info!(app = %self.name, trigger = %id, source, cause, "reload asked for");
         self.happened(Event::Triggered(id));
     }
 
@@ -93,7 +97,7 @@ impl Driver {
     fn rollback(&mut self, watchers: Watchers) {
         let id = self.triggers.accept(
             &self.name,
-            TriggerSource::Rollback,
+            TriggerSource::Rollback.into(),
             Wish::default(),
             watchers,
         );

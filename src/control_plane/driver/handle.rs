@@ -20,6 +20,24 @@ pub struct Handle {
     status: watch::Receiver<Arc<AppStatus>>,
 }
 
+/// What a trigger comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who or what asks.
+    pub source: TriggerSource,
+    /// Which files changed, where those ask.
+    pub cause: Option<String>,
+}
+
+impl From<TriggerSource> for Origin {
+    fn from(source: TriggerSource) -> Self {
+        Self {
+            source,
+            cause: None,
+        }
+    }
+}
+
 /// What one reload is asked with beside who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadOptions {
@@ -45,13 +63,15 @@ pub struct Wish {
 pub(crate) enum Asked {
     /// A fresh generation, with other settings from now on if there are any.
     Reload {
-        source: TriggerSource,
+        origin: Origin,
         settings: Option<Box<Settings>>,
         wish: Wish,
         watchers: Watchers,
     },
     /// The newest reload is to be undone.
     Rollback { watchers: Watchers },
+    /// This is to be known about how the app's files are watched, and nothing else.
+    FileNotes { notes: Vec<String> },
     /// Requests are to be held, for so long or until they are asked to go on.
     Pause { lasting: Option<Duration> },
     /// Requests are to go on.
@@ -87,14 +107,14 @@ impl Handle {
     /// Dropped before it is ready, the reload was not asked for.
     pub async fn reload(
         &self,
-        source: TriggerSource,
+        origin: Origin,
         settings: Option<Settings>,
         options: ReloadOptions,
     ) -> Updates {
         let (sender, updates) = mpsc::unbounded_channel();
         let settings = settings.map(Box::new);
         self.ask(Asked::Reload {
-            source,
+            origin,
             settings,
             wish: options.wish,
             watchers: Watchers::one(sender, options.through_probation),
@@ -113,6 +133,11 @@ impl Handle {
         let watchers = Watchers::one(sender, false);
         self.ask(Asked::Rollback { watchers }).await;
         updates
+    }
+
+    /// Tells what is to be known about how the app's files are watched, and replaces what was told before.
+    pub async fn note_files(&self, notes: Vec<String>) {
+        self.ask(Asked::FileNotes { notes }).await;
     }
 
     /// Asks for requests to be held: until [`resume`](Self::resume), or for so long. Asked again, the newest time counts.

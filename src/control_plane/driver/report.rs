@@ -23,7 +23,13 @@ impl Driver {
             failovers: self.failovers,
             last_failover: self.last_failover.clone(),
             moved: self.moved_status(),
-            notes: self.notes.values().flatten().cloned().collect(),
+            notes: self
+                .notes
+                .values()
+                .flatten()
+                .chain(&self.file_notes)
+                .cloned()
+                .collect(),
             live: self.core.live(),
             generations: self.generations.status(&self.core),
             last_trigger: self.triggers.ended.clone(),

@@ -21,7 +21,7 @@ pub(crate) struct Preparation {
     record: Option<Record>,
     /// Why it may not fit into memory beside what runs.
     shortage: Option<String>,
-    /// Its directory is no longer the one that its record was made in.
+    /// It would be started from other files than those its record was made of.
     changed: bool,
 }
 
@@ -62,7 +62,7 @@ impl Driver {
                 shortage: shortage(&rival),
                 changed: record
                     .as_ref()
-                    .is_some_and(|record| record.made.directory_changed()),
+                    .is_some_and(|record| record.made.files_changed()),
                 record,
             };
             // The driver waits for every start that is under way.
@@ -178,6 +178,7 @@ impl Driver {
             readiness,
             config,
             processes: Arc::clone(&self.world.processes),
+            changes: self.world.changes.clone(),
             workers: self.world.workers,
             starts: self.world.starts.clone(),
             nudge: Arc::clone(&self.nudge),

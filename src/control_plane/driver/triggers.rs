@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::handle::Wish;
-use super::{Driver, Input};
+use super::{Driver, Input, Origin};
 use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::process::Output;
 use crate::control_plane::progress::{Progress, SettledWord, Watchers};
@@ -40,7 +40,7 @@ pub(super) struct Triggers {
 /// One trigger that has no verdict yet.
 #[derive(Debug)]
 struct Trigger {
-    source: TriggerSource,
+    origin: Origin,
     asked: Instant,
     watchers: Watchers,
     generation: Option<GenerationId>,
@@ -76,7 +76,7 @@ impl Triggers {
     pub(super) fn accept(
         &mut self,
         app: &AppName,
-        source: TriggerSource,
+        origin: Origin,
         wish: Wish,
         mut watchers: Watchers,
     ) -> TriggerId {
@@ -85,12 +85,12 @@ impl Triggers {
         watchers.tell(&Progress::Accepted {
             app: app.clone(),
             trigger: id,
-            source,
+            source: origin.source,
         });
         self.waiting.insert(
             id,
             Trigger {
-                source,
+                origin,
                 asked: Instant::now(),
                 watchers,
                 generation: None,
@@ -206,13 +206,14 @@ impl Triggers {
 
 impl Trigger {
     fn is_rollback(&self) -> bool {
-        self.source == TriggerSource::Rollback
+        self.origin.source == TriggerSource::Rollback
     }
 
     fn ended(&self, id: TriggerId, verdict: VerdictWord) -> TriggerStatus {
         TriggerStatus {
             trigger: id,
-            source: self.source,
+            source: self.origin.source,
+            cause: self.origin.cause.clone(),
             verdict,
             generation: self.generation,
             kind: None,
@@ -263,8 +264,9 @@ impl Driver {
                 app: self.name.clone(),
                 trigger: id,
                 by: *by,
-                source: newer.source,
+                source: newer.origin.source,
                 joined,
+                cause: newer.origin.cause.clone(),
             });
             newer.abandons |= newer.is_rollback();
             if joined {
@@ -286,7 +288,7 @@ impl Driver {
 
     /// Completes a failed verdict with what the app wrote last, without waiting for it here.
     fn conclude_with_last_words(&mut self, id: TriggerId, trigger: Trigger, reason: &Reason) {
-        if trigger.source != TriggerSource::Rollback {
+        if trigger.origin.source != TriggerSource::Rollback {
             self.triggers.stale = Some(format!("reload {id} failed: {reason}"));
             self.failing = None;
         }
@@ -355,17 +357,20 @@ impl Driver {
     fn log_verdict(&self, status: &TriggerStatus, elapsed: f64) {
         let (app, trigger, verdict) = (&self.name, status.trigger, status.verdict.as_str());
         let generation = status.generation.map(GenerationId::get);
+        let cause = status.cause.as_deref();
         match status.verdict {
             VerdictWord::Failed => {
                 let (reason, probe) = (status.reason.as_deref(), status.probe.as_deref());
-                error!(%app, %trigger, generation, verdict, reason, probe, elapsed, "reload failed");
+                error!(%app, %trigger, cause, generation, verdict, reason, probe, elapsed, "reload failed");
                 for line in &status.output {
                     warn!(%app, generation, "last output: {line}");
                 }
             }
-            VerdictWord::Live => info!(%app, %trigger, generation, verdict, elapsed, "reload done"),
+            VerdictWord::Live => {
+                info!(%app, %trigger, cause, generation, verdict, elapsed, "reload done")
+            }
             VerdictWord::Superseded | VerdictWord::Cancelled => {
-                info!(%app, %trigger, generation, verdict, elapsed, "reload ended");
+                info!(%app, %trigger, cause, generation, verdict, elapsed, "reload ended");
             }
         }
     }

@@ -47,10 +47,10 @@ impl Backing {
 // === impl Record ===
 
 impl Record {
-    /// Whether starting it again means starting from another directory than the one that was recorded.
-    pub fn directory_changed(&self) -> bool {
+    /// Whether starting it again means starting from other files than those that were recorded.
+    pub fn files_changed(&self) -> bool {
         match self {
-            Self::Processes(recipe) => recipe.directory_changed(),
+            Self::Processes(recipe) => recipe.files_changed(),
             Self::Addresses(_) => false,
         }
     }

@@ -23,15 +23,18 @@ pub(super) async fn begin(plan: &Plan) -> Result<(Record, Option<Turn>), Reason>
         }
         (None, Backing::Command(process)) => {
             let turn = plan.starts.turn().await;
-            Ok((resolve(process, plan.readiness.notify).await?, Some(turn)))
+            Ok((resolve(process, plan).await?, Some(turn)))
         }
     }
 }
 
 /// Reads the environment file and the directory anew. On a thread of its own: a file system may hang.
-async fn resolve(process: &process::Config, notify: bool) -> Result<Record, Reason> {
-    let process = process.clone();
-    let resolved = tokio::task::spawn_blocking(move || process.resolve(std::env::vars_os()));
+async fn resolve(process: &process::Config, plan: &Plan) -> Result<Record, Reason> {
+    let (process, changes) = (process.clone(), plan.changes.clone());
+    let resolved = tokio::task::spawn_blocking(move || {
+        let recipe = process.resolve(std::env::vars_os());
+        recipe.map(|recipe| recipe.of_files(&changes))
+    });
     let panicked = |error| {
         Reason::new(
             ReasonKind::Spawn,
@@ -41,5 +44,7 @@ async fn resolve(process: &process::Config, notify: bool) -> Result<Record, Reas
     let recipe = resolved
         .await
         .unwrap_or_else(|error| Err(panicked(error)))?;
-    Ok(Record::Processes(Arc::new(recipe.notifying(notify))))
+    Ok(Record::Processes(Arc::new(
+        recipe.notifying(plan.readiness.notify),
+    )))
 }

@@ -190,7 +190,7 @@ impl Tasks {
         let (app, generation) = (self.app.clone(), self.generation);
         let again = place.serial > 1;
         tokio::spawn(async move {
-            if again && directory_changed(Record::Processes(Arc::clone(&recipe))).await {
+            if again && files_changed(Record::Processes(Arc::clone(&recipe))).await {
                 messenger.tell(Happened::FilesChanged);
             }
             let outside = super::shell::outside(number);
@@ -321,8 +321,8 @@ impl Tasks {
 }
 
 /// On a thread of its own: a file system may hang.
-async fn directory_changed(record: Record) -> bool {
-    let looked = tokio::task::spawn_blocking(move || record.directory_changed());
+async fn files_changed(record: Record) -> bool {
+    let looked = tokio::task::spawn_blocking(move || record.files_changed());
     looked.await.unwrap_or(false)
 }
 

@@ -6,6 +6,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Config;
 use super::environment::{self, Environment};
@@ -24,7 +26,43 @@ pub struct Recipe {
     pub(super) notify: bool,
     pub(super) user: Option<u32>,
     pub(super) group: Option<u32>,
+    /// How often its files had changed by then.
+    files: Seen,
 }
+
+/// How often the files of an app were seen to change; all clones count together. Stays at 0 where nobody watches them.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(Arc<AtomicU64>);
+
+/// A count of changes at one moment.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    changes: Changes,
+    count: u64,
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// They changed once more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Seen ===
+
+impl PartialEq for Seen {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count
+    }
+}
+
+impl Eq for Seen {}
 
 // === impl Config ===
 
@@ -65,6 +103,7 @@ impl Config {
             notify: false,
             user: None,
             group: None,
+            files: Seen::default(),
         })
     }
 }
@@ -105,13 +144,28 @@ impl Recipe {
         }
     }
 
+    /// Its files are as they are now; `changes` counts how often they change from now on.
+    #[must_use]
+    pub fn of_files(self, changes: &Changes) -> Self {
+        let files = Seen {
+            changes: changes.clone(),
+            count: changes.count(),
+        };
+        Self { files, ..self }
+    }
+
     /// The directory it starts in, without symlinks.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Whether another directory stands there now than when the version was recorded, or none.
-    pub fn directory_changed(&self) -> bool {
+    /// Whether it would be started from other files now than when it was recorded: another directory stands there, or
+    /// none, or a file changed that is watched.
+    pub fn files_changed(&self) -> bool {
+        self.files.changes.count() != self.files.count || self.directory_changed()
+    }
+
+    fn directory_changed(&self) -> bool {
         !fs::metadata(&self.directory)
             .is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
     }
@@ -220,9 +274,21 @@ mod tests {
         let second = config.resolve([]).unwrap();
         assert_eq!(first.directory(), root.join("1"));
         assert_eq!(second.directory(), root.join("2"));
-        assert!(!first.directory_changed());
+        assert!(!first.files_changed());
         fs::remove_dir(root.join("1")).unwrap();
-        assert!(first.directory_changed());
+        assert!(first.files_changed());
+    }
+
+    #[test]
+    fn a_watched_file_that_changed_since_makes_other_files_of_it() {
+        let changes = Changes::default();
+        changes.add();
+        let first = config().resolve([]).unwrap().of_files(&changes);
+        assert!(!first.files_changed());
+        changes.add();
+        assert!(first.files_changed());
+        let second = config().resolve([]).unwrap().of_files(&changes);
+        assert!(!second.files_changed());
     }
 
     #[test]
