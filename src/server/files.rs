@@ -35,7 +35,7 @@ impl Watching {
     pub(super) fn new(apps: &[config::App]) -> Self {
         let watched = apps.iter().map(|app| {
             let changes = Changes::default();
-            let (files, news) = Files::new(changes.clone());
+            let (files, news) = Files::new(app.name.clone(), changes.clone());
             Watched {
                 app: app.name.clone(),
                 files,

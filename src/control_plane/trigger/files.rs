@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use self::events::Inbox;
 use self::lookout::Lookout;
 use crate::control_plane::process::Changes;
+use crate::generation::AppName;
 
 /// How many news may wait for whoever hears them; the thread waits beyond it.
 const NEWS_MAX: usize = 16;
@@ -74,6 +75,7 @@ pub struct Files {
 
 #[derive(Debug)]
 struct Resting {
+    app: AppName,
     changes: Changes,
     news: mpsc::Sender<News>,
 }
@@ -82,11 +84,11 @@ struct Resting {
 
 impl Files {
     /// Watches nothing yet. `changes` counts, and counts before a change is told.
-    pub fn new(changes: Changes) -> (Self, mpsc::Receiver<News>) {
+    pub fn new(app: AppName, changes: Changes) -> (Self, mpsc::Receiver<News>) {
         let (news, told) = mpsc::channel(NEWS_MAX);
         let files = Self {
             inbox: Arc::new(Inbox::default()),
-            resting: Mutex::new(Some(Resting { changes, news })),
+            resting: Mutex::new(Some(Resting { app, changes, news })),
         };
         (files, told)
     }
@@ -102,8 +104,9 @@ impl Files {
             if config.paths.is_empty() {
                 return Ok(());
             }
-            let (changes, news) = (parts.changes.clone(), parts.news.clone());
-            let lookout = Lookout::new(Arc::clone(&self.inbox), changes, news);
+            let (app, changes, news) =
+                (parts.app.clone(), parts.changes.clone(), parts.news.clone());
+            let lookout = Lookout::new(app, Arc::clone(&self.inbox), changes, news);
             std::thread::Builder::new()
                 .name("hitless-files".to_owned())
                 .spawn(move || lookout.run())?;

@@ -1,6 +1,8 @@
 //! The thread that watches an app's files: opens its eyes, makes sense of what they see, and tells once it is quiet.
 
 mod eyes;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use super::root::{Place, Root};
 use super::settle::{Settling, What};
 use super::{Config, News};
 use crate::control_plane::process::Changes;
+use crate::generation::AppName;
 
 /// How often it is looked where the paths lead. Events tell sooner of most of what leads them elsewhere; not of a folder
 /// far above that is renamed, or of a file system that is mounted over them.
@@ -28,6 +31,7 @@ const AWAY: Duration = Duration::from_millis(200);
 /// What the thread knows.
 #[derive(Debug)]
 pub(super) struct Lookout {
+    app: AppName,
     inbox: Arc<Inbox>,
     changes: Changes,
     news: mpsc::Sender<News>,
@@ -47,9 +51,15 @@ pub(super) struct Lookout {
 // === impl Lookout ===
 
 impl Lookout {
-    pub(super) fn new(inbox: Arc<Inbox>, changes: Changes, news: mpsc::Sender<News>) -> Self {
+    pub(super) fn new(
+        app: AppName,
+        inbox: Arc<Inbox>,
+        changes: Changes,
+        news: mpsc::Sender<News>,
+    ) -> Self {
         let config = Config::default();
         Self {
+            app,
             inbox,
             changes,
             news,
@@ -94,6 +104,9 @@ impl Lookout {
         self.settling.set_quiet(config.settle);
         self.config = config;
         self.open_eyes();
+        let paths = self.config.paths.iter().map(|path| Root::called(path));
+        let paths = paths.collect::<Vec<_>>().join(" ");
+        info!(app = %self.app, paths, "files are watched");
     }
 
     /// What is due by now.
@@ -148,6 +161,7 @@ impl Lookout {
         if seen.missed {
             self.note_all(now);
             warn!(
+                app = %self.app,
                 "more files changed at once than could be followed; everything counts as changed"
             );
         }
@@ -222,10 +236,12 @@ impl Lookout {
             let given = root.given.display();
             match (&root.place, &place) {
                 (_, None) => {
-                    warn!(path = %given, "a watched path is gone; it is watched again when it is back")
+                    warn!(app = %self.app, path = %given, "a watched path is gone; it is watched again when it is back")
                 }
-                (None, Some(_)) => info!(path = %given, "a watched path is back"),
-                (Some(_), Some(_)) => info!(path = %given, "a watched path leads elsewhere now"),
+                (None, Some(_)) => info!(app = %self.app, path = %given, "a watched path is back"),
+                (Some(_), Some(_)) => {
+                    info!(app = %self.app, path = %given, "a watched path leads elsewhere now")
+                }
             }
             turned.push((root.given.clone(), root.place.clone(), place));
         }
@@ -276,7 +292,7 @@ impl Lookout {
             .iter()
             .find(|remark| !self.told.contains(remark))
         {
-            warn!("watching files: {remark}");
+            warn!(app = %self.app, "watching files: {remark}");
         }
         self.told = notes.clone();
         self.tell(News::Notes(notes));
