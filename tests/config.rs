@@ -1,5 +1,6 @@
 //! What a person writes: the reference file is true, and each mistake is answered the way a person would want it.
 
+use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -318,6 +319,44 @@ fn without_overlap_requests_must_be_held_for_long_enough() {
         app("answer_timeout = \"10s\"\ndrain = { timeout = \"20s\", stop_timeout = \"10s\" }"),
         ""
     );
+}
+
+#[test]
+fn what_is_watched_is_there_at_the_start_and_may_be_away_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hitless.toml");
+    let text = |paths: &str| {
+        let app = "[app.web]\ncommand = [\"./app\"]\n[app.web.watch]\n";
+        format!("{app}{paths}\nignore = [\"*.md\"]\nsettle = \"1s\"\npoll = true\n")
+    };
+    let here = folder.path().display();
+    fs::write(&file, text(&format!("paths = [\"{here}\"]"))).unwrap();
+    let config = Config::load(&file, &Overrides::default()).unwrap();
+    let watch = &config.apps[0].watch;
+    assert_eq!(watch.paths, [folder.path()]);
+    assert_eq!(watch.ignore, ["*.md"]);
+    assert_eq!(watch.settle, Duration::from_secs(1));
+    assert!(watch.poll);
+
+    fs::write(&file, text("paths = [\"no/such\"]")).unwrap();
+    let Err(Error::Invalid(report)) = Config::load(&file, &Overrides::default()) else {
+        panic!("the path is not there");
+    };
+    let line = format!(
+        "{}:4:10: there is nothing at the watched path \"no/such\"",
+        file.display()
+    );
+    assert!(report.to_string().starts_with(&line), "{report}");
+    let again = Config::load_again(Some(&file), &Overrides::default()).unwrap();
+    assert!(again.warnings[0].starts_with(&line), "{:?}", again.warnings);
+
+    let overrides = Overrides {
+        watch: vec![folder.path().to_owned()],
+        ..Overrides::default()
+    };
+    let flag = Config::load(&file, &overrides).unwrap();
+    assert_eq!(flag.apps[0].watch.paths, [folder.path()]);
+    assert_eq!(flag.apps[0].watch.ignore, ["*.md"]);
 }
 
 #[test]
@@ -1553,6 +1592,41 @@ fn liveness_that_is_no_section() {
           |            ^^^^
           = write [app.web.liveness] and its keys below
     "#]],
+    );
+}
+
+#[test]
+fn watch_with_wrong_values() {
+    check_app(
+        r#"[app.web.watch]
+paths = "src"
+ignore = ["a[b"]
+settle = 200
+poll = "yes""#,
+        &expect![[r#"
+            hitless.toml:4:9: `app.web.watch.paths` must be a list, not a string
+              |
+            4 | paths = "src"
+              |         ^^^^^
+              = write ["src"]
+
+            hitless.toml:5:11: `app.web.watch.ignore` cannot be "a[b"
+              |
+            5 | ignore = ["a[b"]
+              |           ^^^^^
+              = a line of a .gitignore: error parsing glob 'a[b': unclosed character class; missing ']'
+
+            hitless.toml:6:10: `app.web.watch.settle` must be a duration such as "30s", not a whole number
+              |
+            6 | settle = 200
+              |          ^^^
+              = the unit is missing: write "200s" or "200ms"
+
+            hitless.toml:7:8: `app.web.watch.poll` must be true or false, not a string
+              |
+            7 | poll = "yes"
+              |        ^^^^^
+        "#]],
     );
 }
 

@@ -108,6 +108,13 @@ impl App {
         Self::with_kind(Kind::Demo, folder, &command).deployed(&Release::good(1))
     }
 
+    /// The built-in app at version 1, on the unix socket that hitless names.
+    pub fn demo_on_a_socket() -> Self {
+        let mut app = Self::demo();
+        app.command.push("--socket={socket}".to_owned());
+        app
+    }
+
     /// The built-in app at version 1, each version in a folder of its own and `current` a link to the newest: it is to
     /// be run in [`App::current`].
     pub fn releases() -> Self {

@@ -103,6 +103,25 @@ impl Status {
         }
     }
 
+    /// A field of the newest trigger that has its verdict, as text.
+    pub fn last_trigger(&self, app: &str, field: &str) -> String {
+        match &self.app(app)["last_trigger"][field] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What else whoever looks should know, a line each.
+    pub fn notes(&self, app: &str) -> String {
+        let notes = self.app(app)["notes"].as_array();
+        let notes: Vec<_> = notes
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        notes.join("\n")
+    }
+
     /// The process ids of the live generation.
     pub fn live_pids(&self, app: &str) -> Vec<i32> {
         let live = self.live(app);
@@ -126,12 +145,24 @@ impl Status {
     /// Where the only instance of the live generation listens.
     #[track_caller]
     pub fn live_address(&self, app: &str) -> SocketAddr {
+        self.address(&self.live_generation(app)["addresses"][0])
+    }
+
+    /// The same as it is written, for one that listens on a unix socket.
+    #[track_caller]
+    pub fn live_socket(&self, app: &str) -> &str {
+        let address = &self.live_generation(app)["addresses"][0];
+        let address = address.as_str();
+        address.unwrap_or_else(|| panic!("the live generation listens nowhere: {self}"))
+    }
+
+    #[track_caller]
+    fn live_generation(&self, app: &str) -> &Value {
         let live = self.live(app);
         let generations = self.app(app)["generations"].as_array();
-        let live = generations
+        generations
             .and_then(|all| all.iter().find(|one| one["generation"].as_u64() == live))
-            .unwrap_or_else(|| panic!("nothing is live: {self}"));
-        self.address(&live["addresses"][0])
+            .unwrap_or_else(|| panic!("nothing is live: {self}"))
     }
 
     /// How many generations there are, whatever they do.

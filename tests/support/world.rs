@@ -107,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// An option of `hitless run` without a value.
     #[must_use]
     pub fn flag(mut self, name: &str) -> Self {
