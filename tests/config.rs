@@ -2295,7 +2295,7 @@ fn a_variable_is_judged_like_its_flag() {
 )]
 fn hitless_with(words: &[&str], variables: &[(&str, &str)], file: &str) -> Output {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    std::fs::write(folder.path().join("hitless.toml"), file).expect("the folder is ours");
+    fs::write(folder.path().join("hitless.toml"), file).expect("the folder is ours");
     std::process::Command::new(env!("CARGO_BIN_EXE_hitless"))
         .args(words)
         .current_dir(folder.path())
