@@ -121,13 +121,6 @@ impl Builder {
         self
     }
 
-    /// A variable in the environment of hitless.
-    #[must_use]
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Lines of the configuration file, each piece with its own `[table]` heads. Makes this a start with a file.
     #[must_use]
     pub fn setting(mut self, toml: &str) -> Self {
