@@ -3,6 +3,7 @@
 mod files;
 mod held_back;
 mod logs;
+mod operators;
 mod sockets;
 mod stop;
 
@@ -17,18 +18,17 @@ use tracing::{error, info, warn};
 
 use self::files::Watching;
 use self::logs::Logs;
+use self::operators::{serve_admin, serve_control};
 use self::sockets::Sockets;
 use self::stop::Stop;
-use crate::admin::{self, Admin};
 use crate::config::{self, Config, ShutdownConfig};
-use crate::control_plane::api;
 use crate::control_plane::apps::{About, Apps, Reread};
 use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
 use crate::control_plane::process::{Keeper, OutputSink, Processes};
 use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
 use crate::control_plane::trigger::{Signals, Wish};
-use crate::data_plane::listen::{Listen, ListenAddress};
+use crate::data_plane::listen::Listen;
 use crate::data_plane::pages::CurrentPages;
 use crate::data_plane::route::Routes;
 use crate::data_plane::{self, ClientConfig, Phase, Workers};
@@ -102,6 +102,14 @@ fn workers(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     }
+}
+
+/// As many as the configuration says, or as there are workers.
+fn starts(config: &Config, workers: usize) -> Starts {
+    Starts::new(match config.starts_max {
+        0 => workers,
+        max => max,
+    })
 }
 
 /// No more client connections than there are descriptors for: running out of them would hurt those that are served.
@@ -250,23 +258,13 @@ impl Server {
         around: Around<'_>,
         reread: Box<Reread>,
     ) -> anyhow::Result<Self> {
-        let Around {
-            processes,
-            metrics,
-            pages,
-            logs,
-            watching,
-            ..
-        } = around;
+        let (metrics, logs) = (around.metrics, around.logs);
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
         let workers = sockets.workers;
         let routes = all_routes(&config);
-        let starts = Starts::new(match config.starts_max {
-            0 => workers,
-            max => max,
-        });
+        let starts = starts(&config, workers);
         let strays = Arc::new(Traffic::new(workers));
         metrics.count_strays(Arc::clone(&strays));
         let Roster {
@@ -283,7 +281,7 @@ impl Server {
         let client = data_plane::Settings {
             client: fitting(config.client),
             trusted_proxies: config.trusted_proxies,
-            pages: Arc::clone(pages),
+            pages: Arc::clone(around.pages),
             access: logs.access.clone(),
         };
         let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
@@ -300,18 +298,17 @@ impl Server {
             admin: admin.map(|admin| admin.address().to_string()),
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
-        let apps = Apps::new(about, handles, reread, Arc::clone(processes.journals()));
-        watching.start(&apps);
+        let apps = Apps::new(
+            about,
+            handles,
+            reread,
+            Arc::clone(around.processes.journals()),
+        );
+        around.watching.start(&apps);
         let reserve = Reserve::new();
         serve_control(sockets.control, &apps, reserve.clone());
         if let Some(listener) = sockets.admin {
-            let admin = Admin {
-                apps: apps.clone(),
-                metrics: metrics.clone(),
-                hosts: config.admin_hosts,
-                is_local: is_local(listener.address()),
-            };
-            tokio::spawn(admin::serve(listener.accepting()?, admin, reserve));
+            serve_admin(listener, config.admin_hosts, &apps, metrics, reserve)?;
         }
         let exits = config.exit_on_failed_start;
         let service = Manager::of_process().map(|manager| Service::start(manager, &apps, exits));
@@ -405,15 +402,6 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     std::future::pending().await
 }
 
-fn serve_control(listener: std::os::unix::net::UnixListener, apps: &Apps, reserve: Reserve) {
-    let apps = apps.clone();
-    tokio::spawn(async move {
-        if let Err(error) = api::serve(listener, apps, reserve).await {
-            warn!(%error, "the control socket is not served");
-        }
-    });
-}
-
 fn counts(app: &config::App) -> Arc<AppMetrics> {
     let triggers = TriggerSource::ALL.map(TriggerSource::as_str);
     let verdicts = VerdictWord::ALL.map(VerdictWord::as_str);
@@ -433,12 +421,5 @@ fn facts(handle: Handle) -> impl Fn() -> Facts {
             stale: status.stale,
             paused: status.paused,
         }
-    }
-}
-
-fn is_local(address: &ListenAddress) -> bool {
-    match address {
-        ListenAddress::Tcp(address) => address.ip().is_loopback(),
-        ListenAddress::Unix(_) => true,
     }
 }

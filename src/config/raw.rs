@@ -6,8 +6,8 @@ use toml::de::DeTable;
 
 use super::kind::{
     AccessLog, Address, Command, Flag, Host, Listener, Name, Number, OptionalAddress, Path,
-    Pattern, Positive, Proxy, Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time, UrlPath,
-    Variables, WarmUps, Word,
+    Pattern, Positive, Proxy, Ratio, RouteList, Size, SizeOrNone, SocketPath, Statuses, Time,
+    UrlPath, Variables, WarmUps, Word,
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
