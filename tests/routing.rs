@@ -178,29 +178,25 @@ async fn reloads_in_turn_under_load_are_not_noticed() {
 }
 
 #[tokio::test]
-#[ignore = "needs Tornado: run tests/run"]
+#[ignore = "needs Tornado, gunicorn and Node: run tests/run"]
 async fn three_kinds_of_apps_and_a_list_of_addresses_are_reloaded_in_turn() {
-    let (demo, tornado, files) = (App::demo(), App::tornado(), App::python_http_server());
-    std::fs::write(files.folder().join("file.txt"), "a file\n")
-        .expect("the folder can be written to");
+    let (tornado, gunicorn, node) = (App::tornado(), App::gunicorn(), App::node());
     let somebody_elses = [Server::start(7).await, Server::start(7).await];
+    let addresses = format!(
+        "[app.else]\naddresses = [\"{}\", \"{}\"]\n",
+        somebody_elses[0].address, somebody_elses[1].address
+    );
+    let below = r#"route = [{ path = "/node", strip_prefix = true }]"#;
     let file = [
         LISTEN.to_owned(),
-        section("demo", &demo, r#"route = [{ host = "demo.example.org" }]"#),
         section(
             "tornado",
             &tornado,
             r#"route = [{ host = "*.tornado.org" }]"#,
         ),
-        section(
-            "files",
-            &files,
-            r#"route = [{ path = "/files", strip_prefix = true }]"#,
-        ),
-        format!(
-            "[app.else]\naddresses = [\"{}\", \"{}\"]\n",
-            somebody_elses[0].address, somebody_elses[1].address
-        ),
+        section("gunicorn", &gunicorn, r#"route = [{ host = "g.org" }]"#),
+        section("node", &node, below),
+        addresses,
     ];
     let mut hitless = Hitless::with_file(&file.concat()).begin().await;
     let upload = Target {
@@ -208,22 +204,18 @@ async fn three_kinds_of_apps_and_a_list_of_addresses_are_reloaded_in_turn() {
         body: vec![b'x'; 100_000].into(),
         ..Target::get("tornado", "www.tornado.org", "/upload", "100000")
     };
+    let hello = "hello from version";
     let targets = [
-        Target::get(
-            "demo",
-            "demo.example.org",
-            "/slow?ms=300",
-            "hello from version",
-        ),
-        Target::get("tornado", "www.tornado.org", "/", "hello from version"),
+        Target::get("tornado", "www.tornado.org", "/", hello),
         upload,
-        Target::get("files", "example.org", "/files/file.txt", "a file"),
+        Target::get("gunicorn", "g.org", "/", hello),
+        Target::get("node", "example.org", "/node/", hello),
         Target::get("else", "example.org", "/", "hello from version 7"),
     ];
     let apps = [
-        ("demo", Some(&demo)),
         ("tornado", Some(&tornado)),
-        ("files", None),
+        ("gunicorn", Some(&gunicorn)),
+        ("node", Some(&node)),
         ("else", None),
     ];
     reloads_in_turn(&mut hitless, &targets, &apps).await;
