@@ -92,16 +92,7 @@ pub(super) async fn attend(
     tell: impl FnMut(Tidings),
 ) {
     let (words, mut heard) = mpsc::unbounded_channel();
-    let mut attendant = Attendant {
-        endpoint,
-        manner,
-        tell,
-        members: BTreeMap::new(),
-        tasks: JoinSet::new(),
-        words,
-        told: None,
-        first_up: None,
-    };
+    let mut attendant = Attendant::new(endpoint, manner, tell, words);
     let mut next_lookup = attendant.look_up().await;
     loop {
         let decide_at = attendant.decides_at();
@@ -129,6 +120,24 @@ pub(super) async fn attend(
 type Flow = std::ops::ControlFlow<()>;
 
 impl<F: FnMut(Tidings)> Attendant<F> {
+    fn new(
+        endpoint: Endpoint,
+        manner: Manner,
+        tell: F,
+        words: mpsc::UnboundedSender<(Address, Word)>,
+    ) -> Self {
+        Self {
+            endpoint,
+            manner,
+            tell,
+            members: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            words,
+            told: None,
+            first_up: None,
+        }
+    }
+
     /// Takes in the addresses that the endpoint stands for now, and says when to look again. What was known stays while
     /// the resolver fails.
     async fn look_up(&mut self) -> Option<Instant> {
@@ -407,5 +416,35 @@ mod tests {
             assert!(probe.to_string().contains("nobody.invalid:1"), "{probe}");
         }
         attended.abort();
+    }
+
+    #[tokio::test]
+    async fn what_was_known_stays_while_the_resolver_fails_and_goes_when_it_says_so() {
+        let [old, new] = ["127.0.0.1:9", "127.0.0.2:9"].map(|text| text.parse().unwrap());
+        let [old, new] = [Address::Tcp(old), Address::Tcp(new)];
+        let mut told = Vec::new();
+        let (words, _heard) = mpsc::unbounded_channel();
+        let endpoint: Endpoint = "nobody.invalid:9".parse().unwrap();
+        let tell = |tidings| told.push(tidings);
+        let mut attendant = Attendant::new(endpoint, manner(), tell, words);
+        attendant.replace(vec![old.clone()]);
+        assert!(attendant.hear(&old, Word::Up).is_continue());
+
+        let again = attendant.look_up().await;
+        assert!(again.is_some(), "it is looked up again");
+        assert!(attendant.settle(None).is_continue());
+        assert_eq!(attendant.up(), [old.clone()]);
+
+        attendant.replace(vec![new.clone()]);
+        assert!(attendant.settle(None).is_break(), "nothing is up any more");
+        drop(attendant);
+        let Some(Tidings::Down(reason)) = told.pop() else {
+            panic!("{told:?}");
+        };
+        assert!(reason.message.contains("none of its addresses"), "{reason}");
+        assert!(
+            matches!(&told[..], [Tidings::Up(up)] if *up == [old]),
+            "{told:?}"
+        );
     }
 }
