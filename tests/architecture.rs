@@ -251,12 +251,15 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 16] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
     "Node",
+    "aiohttp",
     "curl",
+    "wrk",
+    "slowhttptest",
     "git",
     "vim",
     "rsync",

@@ -7,18 +7,12 @@ use std::time::Duration;
 
 use hitless::data_plane::route::{HostPattern, Route, Routes};
 use http::{HeaderValue, header};
-use support::app::{App, Release};
+use support::app::{App, Release, section};
 use support::client::{Answer, fetch, get};
 use support::server::Server;
 use support::steady::{Steady, Target};
 use support::world::{Hitless, SOON};
 use tokio::time::Instant;
-
-/// A section of the file.
-fn section(name: &str, app: &App, lines: &str) -> String {
-    let command = serde_json::to_string(app.command()).expect("strings are JSON");
-    format!("[app.{name}]\ncommand = {command}\n{lines}\n")
-}
 
 async fn ask(hitless: &Hitless, host: &str, path: &str) -> Answer {
     let mut request = get(path);

@@ -96,6 +96,12 @@ pub fn python() -> PathBuf {
     python
 }
 
+/// The section of a configuration file for this app, with further lines of it.
+pub fn section(name: &str, app: &App, lines: &str) -> String {
+    let command = serde_json::to_string(app.command()).expect("strings are JSON");
+    format!("[app.{name}]\ncommand = {command}\n{lines}\n")
+}
+
 // === impl App ===
 
 impl App {

@@ -433,7 +433,7 @@ mod tests {
         let again = attendant.look_up().await;
         assert!(again.is_some(), "it is looked up again");
         assert!(attendant.settle(None).is_continue());
-        assert_eq!(attendant.up(), [old.clone()]);
+        assert_eq!(attendant.up(), std::slice::from_ref(&old));
 
         attendant.replace(vec![new.clone()]);
         assert!(attendant.settle(None).is_break(), "nothing is up any more");
