@@ -110,10 +110,12 @@ async fn a_list_that_never_answers_leaves_the_old_one_in_place() {
     let load = Steady::start(hitless.address(), &target, 4, Duration::from_millis(20));
     let ran = move_to(&hitless, &[nobody]).await;
     let ran = ran.expect_status(1, "a move to where nobody listens");
-    assert!(ran.stderr.contains("connection refused"), "{ran:#?}");
+    let refused = format!("last check: {nobody}: connection refused");
+    assert!(ran.stderr.contains(&refused), "{ran:#?}");
     let half = move_to(&hitless, &[server.address, nobody]).await;
     let half = half.expect_status(1, "a move to a list of which one does not answer");
     assert!(half.stderr.contains("did not go live"), "{half:#?}");
+    assert!(half.stderr.contains(&refused), "{half:#?}");
     load.answers(20).await;
     load.stop().await.expect_none_failed(&["web"]);
     let status = hitless.status().await;

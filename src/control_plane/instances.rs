@@ -12,6 +12,7 @@ mod shell;
 
 pub use self::backing::{Addressed, Backing, Record};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -217,11 +218,25 @@ enum Order {
 struct Shown {
     members: Vec<Member>,
     output: Option<Arc<Output>>,
-    probe: Option<Probe>,
+    /// The latest check of each instance.
+    probes: BTreeMap<u32, Probe>,
     /// How many have exited since it was last routed.
     exits: u32,
     /// How many there are to be.
     count: u32,
+}
+
+impl Shown {
+    /// Names the place where it is not plain which one is meant: of several, and where somebody else runs it.
+    fn told(&self, instance: u32, probe: &Probe) -> String {
+        let mut members = self.members.iter();
+        match members.find(|member| member.number == instance) {
+            Some(member) if self.count > 1 || member.pid.is_none() => {
+                format!("{}: {probe}", member.address)
+            }
+            _ => probe.to_string(),
+        }
+    }
 }
 
 impl Instances {
@@ -279,9 +294,18 @@ impl Instances {
         self.shown().members.clone()
     }
 
-    /// What the latest check of readiness saw.
+    /// What the latest check of readiness saw, of one that has not passed where there is one.
     pub fn last_probe(&self) -> Option<String> {
-        self.shown().probe.as_ref().map(ToString::to_string)
+        let shown = self.shown();
+        let mut probes = shown.probes.iter();
+        let not_passed = probes.find(|(_, probe)| !matches!(probe, Probe::Passed(_)));
+        let (instance, probe) = not_passed.or_else(|| shown.probes.first_key_value())?;
+        Some(shown.told(*instance, probe))
+    }
+
+    /// What a check of this instance saw, in words.
+    pub fn told(&self, instance: u32, probe: &Probe) -> String {
+        self.shown().told(instance, probe)
     }
 
     /// How many have exited since it was last routed.

@@ -68,8 +68,12 @@ impl Driver {
         }
         if self.generations.probed(id, instance, probe) {
             let output = self.generations.last_line(id);
-            self.triggers
-                .probed(&self.name, id, probe.to_string(), output);
+            let instances = self.generations.instances(id);
+            let told = instances.map_or_else(
+                || probe.to_string(),
+                |instances| instances.told(instance, probe),
+            );
+            self.triggers.probed(&self.name, id, told, output);
         }
     }
 

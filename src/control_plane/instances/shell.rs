@@ -207,11 +207,11 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
     }
 
     fn probed(&self, number: usize, probe: Probe) {
-        self.show(|shown| shown.probe = Some(probe.clone()));
-        let report = Report::Probed {
-            instance: outside(number),
-            probe,
-        };
+        let instance = outside(number);
+        self.show(|shown| {
+            shown.probes.insert(instance, probe.clone());
+        });
+        let report = Report::Probed { instance, probe };
         self.mention(report);
     }
 
