@@ -232,6 +232,18 @@ async fn a_request_that_was_held_says_for_how_long_and_why_it_got_nothing() {
         (&line["generation"], &line["upstream_head"]),
         (&Value::Null, &Value::Null)
     );
+
+    let mut impatient = TcpStream::connect(hitless.address()).await.unwrap();
+    let head = b"GET /gone HTTP/1.1\r\nhost: a\r\n\r\n";
+    impatient.write_all(head).await.unwrap();
+    let metrics = "hitless_held_requests";
+    while hitless.metrics().await.sum(metrics, &[]) < 1.0 {
+        tokio::task::yield_now().await;
+    }
+    drop(impatient);
+    let line = until_lines(&file(&app), 2).await.pop().unwrap();
+    assert_eq!(line["reason"], "client_gone", "{line:#}");
+    assert!(line["hold"].as_f64() > Some(0.0), "{line:#}");
 }
 
 #[tokio::test]

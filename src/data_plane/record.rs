@@ -35,6 +35,33 @@ pub(super) struct Record {
     line: Option<Line>,
 }
 
+/// A request that is held.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    record: &'a mut Record,
+    since: Instant,
+}
+
+// === impl Waiting ===
+
+impl Waiting<'_> {
+    /// When that began.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// It is let go, after this time.
+    pub(super) fn end(self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.record.held(self.since.elapsed());
+    }
+}
+
 // === impl Record ===
 
 impl Record {
@@ -82,8 +109,15 @@ impl Record {
         line.map(Line::body)
     }
 
-    /// It waited so long to be let go.
-    pub(super) fn held(&mut self, time: Duration) {
+    /// It waits to be let go, until what this gives ends or is dropped: the client may leave.
+    pub(super) fn hold(&mut self) -> Waiting<'_> {
+        Waiting {
+            record: self,
+            since: Instant::now(),
+        }
+    }
+
+    fn held(&mut self, time: Duration) {
         self.waited(time);
         self.note(|line| line.held(time));
     }

@@ -157,10 +157,9 @@ impl Attempts {
                     }
                 }
                 Next::Hold => {
-                    let since = Instant::now();
-                    let held = self.hold(since, deadline).await;
-                    let time = since.elapsed();
-                    record.held(time);
+                    let waiting = record.hold();
+                    let held = self.hold(waiting.since(), deadline).await;
+                    let time = waiting.end();
                     self.hold_left = self.hold_left.saturating_sub(time);
                     held.inspect_err(|_| self.resent_as(ResendOutcome::Failed))?;
                     if !self.begun {
