@@ -117,13 +117,19 @@ fn fitting(mut config: ClientConfig) -> ClientConfig {
     let room = Room::now();
     let (wanted, fits) = (config.connections_max, room.connections());
     if wanted > fits {
-        warn!(
+        let said = format!(
             "connections_max ({wanted}) does not fit into the {} descriptors that this process may have, for each client \
              connection may need two: there will be at most {fits}. Raise the limit to {} (LimitNOFILE= of the unit, or \
              ulimit -n), or lower connections_max",
             room.limit,
             room.needed(wanted)
         );
+        // Nobody has asked for the default.
+        if wanted == ClientConfig::default().connections_max {
+            info!("{said}");
+        } else {
+            warn!("{said}");
+        }
     }
     if wanted == 0 || wanted > fits {
         config.connections_max = fits;

@@ -24,6 +24,9 @@ pub(super) struct Sockets {
     pub(super) workers: usize,
 }
 
+/// Which of the addresses it is, for who has not written any.
+const ADMIN: &str = "the address for operators (--admin ADDRESS, or \"off\")";
+
 /// Binds all of them. What was bound before an error is closed again.
 pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
     let control_path = socket::control_path(&config.name, config.control.as_deref())?;
@@ -38,7 +41,9 @@ pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
     }
     let clients = listen::bind(&config.listen, workers).map_err(explained)?;
     let admin = config.admin.as_ref().map(SingleListener::bind);
-    let admin = admin.transpose().map_err(explained)?;
+    let admin = admin
+        .transpose()
+        .map_err(|error| explained(error).context(ADMIN))?;
     let control = listen::bind_private(&control_path).map_err(explained)?;
     Ok(Sockets {
         clients,

@@ -46,7 +46,7 @@ pub enum Destination {
 pub enum Error {
     /// The file cannot be opened.
     #[error(
-        "cannot open the access log {}: {source}; {}: or name another file with `[log] access`, or \"off\"",
+        "cannot open the access log {}; {}, name another file with `[log] access`, or say \"off\"",
         path.display(),
         advice(source)
     )]

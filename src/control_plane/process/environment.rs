@@ -18,7 +18,7 @@ pub type Environment = BTreeMap<OsString, OsString>;
 /// What is wrong with an `env_file`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
-    #[error("{path}: {error}")]
+    #[error("cannot read the env_file {path}: {error}")]
     Unreadable { path: String, error: io::Error },
     #[error("{path}: longer than {FILE_BYTES_MAX} bytes")]
     TooLong { path: String },
