@@ -443,6 +443,45 @@ async fn a_path_that_vanishes_is_said_and_watched_again_when_it_is_back() {
     );
 }
 
+/// The number of the first trigger from this one on that has this cause.
+async fn told_of(hitless: &mut Hitless, mut trigger: u64, cause: &str) -> u64 {
+    while told(hitless, trigger, "live").await != cause {
+        trigger += 1;
+    }
+    trigger
+}
+
+#[tokio::test]
+async fn a_folder_that_is_made_anew_at_once_is_watched_on() {
+    let project = Project::new();
+    project.put("assets/a.css", "1");
+    let path = project.path("assets").display().to_string();
+    let app = Project::app_reading(&project.path("app.py"));
+    let mut hitless = watching(Hitless::of(&app).option("--watch", &path)).await;
+    // Many file systems give it the inode of the one before.
+    fs::remove_dir_all(project.path("assets")).unwrap();
+    project.put("assets/a.css", "2");
+    let trigger = told_of(&mut hitless, 2, &path).await;
+    project.put("assets/a.css", "3");
+    let cause = told(&mut hitless, trigger + 1, "live").await;
+    assert_eq!(cause, format!("{path}/a.css"));
+}
+
+#[tokio::test]
+async fn a_single_file_is_followed_into_another_folder_of_the_same_name() {
+    let project = Project::new();
+    project.put("conf/app.toml", "1");
+    project.put("new/app.toml", "2");
+    let path = project.path("conf/app.toml").display().to_string();
+    let app = Project::app_reading(&project.path("app.py"));
+    let mut hitless = watching(Hitless::of(&app).option("--watch", &path)).await;
+    fs::rename(project.path("conf"), project.path("old")).unwrap();
+    fs::rename(project.path("new"), project.path("conf")).unwrap();
+    assert_eq!(told(&mut hitless, 2, "live").await, path);
+    project.put("conf/app.toml", "3");
+    assert_eq!(told(&mut hitless, 3, "live").await, path);
+}
+
 #[tokio::test]
 async fn where_the_kernel_does_not_tell_files_are_looked_at() {
     let project = Project::new();

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::ignores::Ignores;
 
@@ -25,10 +26,21 @@ pub(super) struct Root {
 pub(super) struct Place {
     /// Without symlinks.
     pub(super) path: PathBuf,
-    /// The device and inode of a folder; none for a file, whose are others whenever it is saved.
-    identity: Option<(u64, u64)>,
+    is_folder: bool,
+    /// The folder that it is. Of a file, which is another one whenever it is saved, the one that it is in: that one is
+    /// what the kernel watches.
+    folder: Identity,
     /// The symlinks on the way.
     links: Vec<PathBuf>,
+}
+
+/// What tells a folder from another one that was put in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    /// File systems give the inode of a folder that is gone to the next one. None where they do not tell.
+    born: Option<SystemTime>,
 }
 
 // === impl Root ===
@@ -101,21 +113,39 @@ impl Place {
     pub(super) fn find(given: &Path) -> io::Result<Self> {
         let path = given.canonicalize()?;
         let found = fs::metadata(&path)?;
+        let is_folder = found.is_dir();
+        let folder = match path.parent() {
+            Some(parent) if !is_folder => fs::metadata(parent)?,
+            _ => found,
+        };
         Ok(Self {
-            identity: found.is_dir().then(|| (found.dev(), found.ino())),
+            is_folder,
+            folder: Identity::of(&folder),
             links: links(&std::path::absolute(given)?),
             path,
         })
     }
 
     fn is_folder(&self) -> bool {
-        self.identity.is_some()
+        self.is_folder
     }
 
     /// The paths that lead elsewhere when something else is put there: the symlinks on the way, and it itself.
     pub(super) fn hinges(&self) -> impl Iterator<Item = &Path> {
         let links = self.links.iter().map(PathBuf::as_path);
         links.chain([self.path.as_path()])
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    fn of(folder: &fs::Metadata) -> Self {
+        Self {
+            device: folder.dev(),
+            inode: folder.ino(),
+            born: folder.created().ok(),
+        }
     }
 }
 
@@ -203,6 +233,42 @@ mod tests {
         fs::rename(path("new"), path("app.py")).unwrap();
         assert_ne!(before.0, find("app"));
         assert_eq!(before.1, find("app.py"));
+    }
+
+    #[test]
+    fn a_file_in_another_folder_of_the_same_name_is_another_place() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = |name: &str| temporary.path().join(name);
+        for folder in ["conf", "new"] {
+            fs::create_dir(path(folder)).unwrap();
+            fs::write(path(folder).join("app.toml"), "1").unwrap();
+        }
+        let find = || Place::find(&path("conf/app.toml")).unwrap();
+        let before = find();
+        fs::rename(path("conf"), path("old")).unwrap();
+        fs::rename(path("new"), path("conf")).unwrap();
+        assert_ne!(before, find());
+    }
+
+    #[test]
+    fn a_folder_that_was_made_anew_is_another_place_though_it_got_the_same_inode() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("app");
+        fs::create_dir(&path).unwrap();
+        let (before, first) = (Place::find(&path).unwrap(), path.metadata().unwrap());
+        let Ok(born) = first.created() else {
+            return;
+        };
+        // The clock of a file system ticks every few milliseconds.
+        let again = (0..1000).any(|_| {
+            fs::remove_dir(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            let now = path.metadata().unwrap();
+            now.ino() == first.ino() && now.created().unwrap() != born
+        });
+        if again {
+            assert_ne!(before, Place::find(&path).unwrap());
+        }
     }
 
     #[test]
