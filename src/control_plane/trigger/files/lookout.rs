@@ -101,6 +101,7 @@ impl Lookout {
         if config == self.config {
             return;
         }
+        self.note_looked();
         self.settling.set_quiet(config.settle);
         self.config = config;
         self.open_eyes();
@@ -208,6 +209,14 @@ impl Lookout {
     }
 
     fn look_at_files(&mut self) {
+        if self.note_looked() {
+            self.open_eyes();
+        }
+    }
+
+    /// Notes what changed since the last look, which would not show in the next one once the eyes are opened anew. True:
+    /// what is ignored changed, too.
+    fn note_looked(&mut self) -> bool {
         let now = Instant::now();
         let mut reopen = false;
         for (index, path, what) in self.eyes.look(&mut self.roots) {
@@ -217,9 +226,7 @@ impl Lookout {
                 self.settling.note(&path, what, now, shown);
             }
         }
-        if reopen {
-            self.open_eyes();
-        }
+        reopen
     }
 
     // === where to look ===
@@ -248,6 +255,7 @@ impl Lookout {
         if turned.is_empty() {
             return;
         }
+        self.note_looked();
         for (given, before, place) in &turned {
             if let Some(before) = before {
                 self.settling.forget(&before.path);

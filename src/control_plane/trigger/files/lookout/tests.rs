@@ -121,3 +121,18 @@ fn what_the_kernel_has_lost_counts_as_changed() {
     fs::write(world.folder.path().join("app.py"), "2").unwrap();
     assert_eq!(world.cause(), world.path("app.py"));
 }
+
+#[test]
+fn what_changed_since_the_last_look_is_not_lost_to_a_new_configuration() {
+    let mut world = World::new(|_| Ok(Box::new(Limited(1)) as Kernel));
+    world.notes();
+    let other = tempfile::tempdir().unwrap();
+    fs::write(world.folder.path().join("app.py"), "2 now").unwrap();
+    // Long before the next look.
+    world.inbox.follow(Config {
+        paths: vec![world.folder.path().to_owned(), other.path().to_owned()],
+        settle: Duration::from_millis(20),
+        ..Config::default()
+    });
+    assert_eq!(world.cause(), world.path("app.py"));
+}
