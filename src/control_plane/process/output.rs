@@ -17,6 +17,9 @@ use crate::generation::{AppName, GenerationId};
 /// Where a line is cut, in bytes; what follows is another line.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
+/// How many bytes are cut into lines before everybody else has a turn: an app may write nothing but newlines.
+const TURN_BYTES_MAX: usize = 2 << 10;
+
 /// The output of one generation, shared by its instances.
 #[derive(Debug)]
 pub struct Output {
@@ -207,7 +210,11 @@ impl Pipe {
         let mut cutter = Cutter::default();
         let mut bytes = vec![0; LINE_BYTES_MAX];
         while let Ok(length @ 1..) = pipe.read(&mut bytes).await {
-            cutter.cut(&bytes[..length], write);
+            for turn in bytes[..length].chunks(TURN_BYTES_MAX) {
+                cutter.cut(turn, write);
+                // An app that never stops to write must not hold up what else this thread does: probes, swaps, verdicts.
+                tokio::task::yield_now().await;
+            }
         }
         cutter.end(write);
     }
@@ -279,6 +286,20 @@ mod tests {
             seen.iter()
                 .all(|line| line.instance == 2 && line.stream == Stream::Stdout)
         );
+    }
+
+    #[tokio::test]
+    async fn an_app_that_never_stops_to_write_leaves_a_turn_to_everybody_else() {
+        let (output, recorder) = output();
+        let pipes = output.capture(1, tokio::io::repeat(b'\n'), tokio::io::empty());
+        for _ in 0..50 {
+            let before = recorder.0.lock().unwrap().len();
+            tokio::task::yield_now().await;
+            let lines = recorder.0.lock().unwrap().len() - before;
+            assert!(lines <= TURN_BYTES_MAX, "{lines} lines in one turn");
+        }
+        assert!(!recorder.0.lock().unwrap().is_empty());
+        drop(pipes);
     }
 
     #[test]
