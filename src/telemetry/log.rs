@@ -118,15 +118,21 @@ pub fn flush(patience: Duration) {
     }
 }
 
-/// Lines of libraries only from `warn` on, for at `debug` hyper would drown the transitions.
+/// Lines of libraries only from `warn` on, for at `debug` hyper would drown the transitions. Those of notify not even
+/// then: it warns of each folder that is taken away.
 fn targets(level: Level) -> Targets {
     let own = level.filter();
     let libraries = match level {
         Level::Trace => own,
         Level::Error | Level::Warn | Level::Info | Level::Debug => own.min(LevelFilter::WARN),
     };
+    let quiet = match level {
+        Level::Trace => own,
+        Level::Error | Level::Warn | Level::Info | Level::Debug => LevelFilter::ERROR,
+    };
     Targets::new()
         .with_default(libraries)
+        .with_target("notify", quiet)
         .with_target(env!("CARGO_CRATE_NAME"), own)
 }
 
@@ -192,5 +198,10 @@ mod tests {
         assert!(!enabled(Level::Debug, "hyper::proto", tracing::Level::INFO));
         assert!(!enabled(Level::Error, "hyper::proto", tracing::Level::WARN));
         assert!(enabled(Level::Trace, "hyper::proto", tracing::Level::TRACE));
+        assert!(!enabled(
+            Level::Info,
+            "notify::inotify",
+            tracing::Level::WARN
+        ));
     }
 }
