@@ -1,7 +1,7 @@
 //! What hitless writes, as a whole: opened at the start, opened anew on a signal, written to the end at the end, and told
 //! about when lines are lost.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,6 +24,8 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Logs {
     pub(super) access: Option<AccessLog>,
     app: Arc<dyn OutputSink>,
+    /// What was told of already.
+    told: Arc<Mutex<LinesDropped>>,
 }
 
 // === impl Logs ===
@@ -40,6 +42,7 @@ impl Logs {
         Ok(Self {
             access: AccessLog::open(&config.access, config.format, workers)?,
             app,
+            told: Arc::default(),
         })
     }
 
@@ -58,21 +61,26 @@ impl Logs {
 
     /// Tells of dropped lines, for as long as it is polled. Not by whoever drops them: that one may be stuck.
     pub(super) async fn tell_dropped(self) {
-        let mut told = LinesDropped::default();
         let mut ticks = interval(TELL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now = self.dropped();
-            if now != told {
-                warn!(
-                    access = now.access - told.access,
-                    app = now.app - told.app,
-                    hitless = now.hitless - told.hitless,
-                    "lines of these logs were dropped: whoever reads or stores them is too slow, or cannot"
-                );
-                told = now;
-            }
+            self.tell();
+        }
+    }
+
+    /// Tells what was dropped since the last time.
+    fn tell(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.dropped();
+        if now != *told {
+            warn!(
+                access = now.access - told.access,
+                app = now.app - told.app,
+                hitless = now.hitless - told.hitless,
+                "lines of these logs were dropped: whoever reads or stores them is too slow, or cannot"
+            );
+            *told = now;
         }
     }
 
@@ -82,6 +90,7 @@ impl Logs {
             access.flush(LAST_WORDS_MAX);
         }
         self.app.flush(LAST_WORDS_MAX);
+        self.tell();
         log::flush(LAST_WORDS_MAX);
     }
 

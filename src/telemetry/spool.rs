@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub struct Spool {
 #[derive(Debug, Default)]
 struct Counts {
     waiting_bytes: AtomicUsize,
+    waiting_lines: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -70,8 +71,10 @@ impl Spool {
         {
             return self.counts.drop_lines(1);
         }
+        self.counts.waiting_lines.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(Job::Write(line)).is_err() {
             waiting.fetch_sub(length, Ordering::Relaxed);
+            self.counts.waiting_lines.fetch_sub(1, Ordering::Relaxed);
             self.counts.drop_lines(1);
         }
     }
@@ -81,12 +84,24 @@ impl Spool {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits, at most that long, until what was taken has been written. Blocks the thread; for the end of the process.
+    /// Waits, at most that long, until what was taken has been written; what was not is counted as dropped. Blocks the
+    /// thread; for the end of the process.
     pub fn flush(&self, patience: Duration) {
         let (done, flushed) = sync_channel(1);
-        // A full queue in front of a reader that has stopped is not worth waiting for.
-        if self.queue.try_send(Job::Flushed(done)).is_ok() {
-            let _ = flushed.recv_timeout(patience);
+        let asked = match self.queue.try_send(Job::Flushed(done)) {
+            // Whoever reads may be slow and not stuck. Sending knows no limit of time, so a thread does it, which may
+            // outlive the wait.
+            Err(TrySendError::Full(job)) => {
+                let queue = self.queue.clone();
+                let send = move || drop(queue.send(job));
+                let thread = thread::Builder::new().name("last-words".to_owned());
+                thread.spawn(send).is_ok()
+            }
+            sent => sent.is_ok(),
+        };
+        if !asked || flushed.recv_timeout(patience).is_err() {
+            let left = self.counts.waiting_lines.load(Ordering::Relaxed);
+            self.counts.drop_lines(left);
         }
     }
 }
@@ -104,10 +119,14 @@ fn work(jobs: &Receiver<Job>, outlet: &Outlet, counts: &Counts) {
     let mut piece = Vec::with_capacity(WRITE_MAX);
     while let Ok(first) = jobs.recv() {
         let mut next = Some(first);
+        let mut lines = 0;
         let mut flushed = None;
         while let Some(job) = next {
             match job {
-                Job::Write(line) => piece.extend_from_slice(&line),
+                Job::Write(line) => {
+                    piece.extend_from_slice(&line);
+                    lines += 1;
+                }
                 Job::Flushed(done) => flushed = Some(done),
             }
             let is_full = piece.len() >= WRITE_MAX || flushed.is_some();
@@ -119,6 +138,7 @@ fn work(jobs: &Receiver<Job>, outlet: &Outlet, counts: &Counts) {
         counts
             .waiting_bytes
             .fetch_sub(piece.len(), Ordering::Relaxed);
+        counts.waiting_lines.fetch_sub(lines, Ordering::Relaxed);
         piece.clear();
         if let Some(done) = flushed {
             let _ = done.send(());
@@ -177,6 +197,46 @@ mod tests {
             read.chunks(line.len())
                 .all(|chunk| chunk == line.as_bytes())
         );
+    }
+
+    #[test]
+    fn the_end_waits_for_a_slow_reader_though_the_queue_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        let mut both = std::fs::OpenOptions::new();
+        let mut reader = both.read(true).write(true).open(&path).unwrap();
+        let spool = Spool::start("test", Outlet::file(&path).unwrap()).unwrap();
+        let line = format!("{}\n", "x".repeat(99));
+        let mut pushed = 0;
+        while spool.dropped() == 0 {
+            spool.push(line.as_bytes());
+            pushed += 1;
+        }
+        let mut read = vec![0; (pushed - 1) * line.len()];
+        let reading = thread::spawn(move || reader.read_exact(&mut read));
+        spool.flush(SOON);
+        assert_eq!(spool.counts.waiting_lines.load(Ordering::Relaxed), 0);
+        assert_eq!(spool.dropped(), 1);
+        reading.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_nobody_reads_until_the_end_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        let mut both = std::fs::OpenOptions::new();
+        let _reader = both.read(true).write(true).open(&path).unwrap();
+        let spool = Spool::start("test", Outlet::file(&path).unwrap()).unwrap();
+        // More than a pipe holds.
+        for _ in 0..2000 {
+            spool.push(format!("{}\n", "x".repeat(99)).into_bytes());
+        }
+        assert_eq!(spool.dropped(), 0);
+        spool.flush(Duration::from_millis(50));
+        let dropped = spool.dropped();
+        assert!(0 < dropped && dropped <= 2000, "{dropped}");
     }
 
     #[test]
