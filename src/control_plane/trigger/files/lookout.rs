@@ -41,6 +41,8 @@ pub(super) struct Lookout {
     eyes: Eyes,
     settling: Settling,
     look_at: Instant,
+    /// Something may lead a path elsewhere: what changes is told once that is known.
+    turning: bool,
     told: Vec<String>,
     /// What the eyes have to say about themselves.
     remark: Option<String>,
@@ -69,6 +71,7 @@ impl Lookout {
             open: eyes::kernel,
             eyes: Eyes::Closed,
             look_at: Instant::now() + LOOK_EVERY,
+            turning: false,
             told: Vec::new(),
             remark: None,
             deaf: false,
@@ -92,7 +95,8 @@ impl Lookout {
         if matches!(self.eyes, Eyes::Closed) {
             return None;
         }
-        let others = [self.eyes.due(&self.settling), self.settling.due()];
+        let quiet = self.settling.due().filter(|_| !self.turning);
+        let others = [self.eyes.due(&self.settling), quiet];
         let due = others.into_iter().flatten().min();
         Some(due.map_or(self.look_at, |due| due.min(self.look_at)))
     }
@@ -118,7 +122,7 @@ impl Lookout {
         if self.eyes.due(&self.settling).is_some_and(|due| due <= now) {
             self.look_at_files();
         }
-        if self.settling.due().is_some_and(|due| due <= now) {
+        if !self.turning && self.settling.due().is_some_and(|due| due <= now) {
             self.tell_changes();
         }
     }
@@ -149,6 +153,7 @@ impl Lookout {
         for (path, what) in seen.events {
             if self.roots.iter().any(|root| root.turns_at(&path)) {
                 self.look_at = self.look_at.min(now + AWAY);
+                self.turning = true;
             }
             if let Some(root) = self.roots.iter().find(|root| root.file() == Some(&path)) {
                 let shown = || root.shown(&path);
@@ -234,6 +239,7 @@ impl Lookout {
     fn look_where_paths_lead(&mut self) {
         let now = Instant::now();
         self.look_at = now + LOOK_EVERY;
+        self.turning = false;
         let mut turned = Vec::new();
         for root in &self.roots {
             let place = Place::find(&root.given).ok();
