@@ -1,7 +1,10 @@
 //! Promise: asked to stop, hitless answers everything that it has taken or that is on its way, and then ends.
+//! Nothing else ends it.
 
 mod support;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -9,10 +12,12 @@ use support::app::{App, Release};
 use support::client::{Connection, get};
 use support::load::Load;
 use support::processes;
+use support::program::{self, Program};
 use support::websocket::{Ended, WebSocket};
 use support::world::{Hitless, SOON};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 async fn stops_under_load(app: &App) {
     let mut hitless = Hitless::start(app).await;
@@ -169,4 +174,23 @@ async fn a_request_longer_than_the_timeout_is_broken_off_and_counted_in_the_log(
     );
     let slow = slow.await.expect("the client does not panic");
     assert!(slow.is_err() || slow.is_ok_and(|answer| answer.status.is_server_error()));
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_before_anything_runs_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hitless.toml");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    let words = ["run".as_ref(), "--config".as_ref(), path.as_os_str()];
+    let mut hitless = Program::start(program::hitless(), words, &[]);
+    // Opens once hitless has opened it to read its configuration.
+    let config = spawn_blocking(move || OpenOptions::new().write(true).open(path));
+    let opened = timeout(SOON, config).await.expect("hitless reads it");
+    let mut config = opened.unwrap().unwrap();
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        hitless.signal(signal);
+    }
+    config.write_all(b"no = \"such key\"\n").unwrap();
+    drop(config);
+    assert_eq!(hitless.ends(SOON).await, 78);
 }

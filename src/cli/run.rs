@@ -8,6 +8,7 @@ use super::args::RunArgs;
 use super::{check, exit};
 use crate::config::{Config, Error};
 use crate::control_plane::process::{Console, Keeper, raise_descriptor_limit};
+use crate::control_plane::trigger;
 use crate::server::{self, Ended};
 use crate::telemetry::log;
 
@@ -16,6 +17,10 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// Serves in the foreground until told to stop.
 pub(super) fn run(args: &RunArgs) -> ExitCode {
+    if let Err(error) = trigger::survive() {
+        super::complain(&format!("cannot handle signals: {error}"));
+        return ExitCode::from(exit::FAILED);
+    }
     let config = match load(args) {
         Ok(config) => config,
         Err(error) => return check::refuse(&error),

@@ -3,7 +3,9 @@
 pub mod files;
 
 use std::io;
+use std::sync::Arc;
 
+use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -27,6 +29,20 @@ pub enum Wish {
     ReopenLogs,
     /// SIGTERM or SIGINT: a graceful stop; the second one: at once.
     Stop,
+}
+
+/// From now on what asks for something does not end the process although nobody listens yet: a log may be rotated, and a
+/// reload be asked for, while hitless starts. What is asked for is done by the start itself. What the process executes
+/// begins with the signals as they were.
+///
+/// # Errors
+///
+/// The system refuses a handler.
+pub fn survive() -> io::Result<()> {
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
 }
 
 impl Signals {
