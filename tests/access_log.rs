@@ -208,8 +208,24 @@ async fn an_answer_that_nobody_waited_for_or_that_broke_off_says_so() {
         (&line["status"], &line["reason"]),
         (&499.into(), &"client_gone".into())
     );
+    for (number, framing) in ["content-length: 9", "transfer-encoding: chunked"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut half = TcpStream::connect(hitless.address()).await.unwrap();
+        let head = format!("POST /upload HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n3\r\nab");
+        half.write_all(head.as_bytes()).await.unwrap();
+        drop(half);
+        let lines = until_lines(&file(&app), 2 + number).await;
+        let line = lines.last().unwrap();
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&499.into(), &"client_gone".into()),
+            "{line:#}"
+        );
+    }
     drop(bored);
-    let line = until_lines(&file(&app), 2).await.pop().unwrap();
+    let line = until_lines(&file(&app), 4).await.pop().unwrap();
     assert_eq!(
         (&line["status"], &line["reason"]),
         (&200.into(), &"client_gone".into())

@@ -95,7 +95,8 @@ fn ends_connection(reason: Reason) -> bool {
 /// The status that a reason is answered with.
 pub(super) fn status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::BadRequest => StatusCode::BAD_REQUEST,
+        // Who has only closed its side can still read it.
+        Reason::BadRequest | Reason::ClientGone => StatusCode::BAD_REQUEST,
         Reason::HeadTimeout | Reason::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -120,6 +121,7 @@ pub(super) fn status(reason: Reason) -> StatusCode {
 fn proxy_error(reason: Reason) -> &'static str {
     match reason {
         Reason::BadRequest
+        | Reason::ClientGone
         | Reason::HeadTimeout
         | Reason::BodyTimeout
         | Reason::BodyTooLarge
@@ -148,6 +150,7 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::BadRequest => "The request breaks a rule of HTTP.",
         Reason::HeadTimeout => "The request did not come in time.",
         Reason::BodyTimeout => "The body of the request did not come in time.",
+        Reason::ClientGone => "The body of the request did not come to its end.",
         Reason::BodyTooLarge => "The body of the request is too large.",
         Reason::UriTooLong => "The address of the request is too long.",
         Reason::ExpectationFailed => "The request expects what cannot be met.",

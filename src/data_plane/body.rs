@@ -17,7 +17,7 @@ pub(super) use self::discard::Discard;
 pub(super) use self::gate::{Gate, Key};
 pub(super) use self::patience::Patience;
 pub(super) use self::request::RequestBody;
-pub(super) use self::upload::{Agreed, Claim, Received};
+pub(super) use self::upload::{Agreed, Claim, Received, UploadError};
 
 use std::pin::Pin;
 use std::rc::Rc;

@@ -429,6 +429,7 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         | Failure::BadAnswer
         | Failure::AnswerTooLarge
         | Failure::BadBody
+        | Failure::ClientGone
         | Failure::BodyTooLarge
         | Failure::BodyTimedOut
         | Failure::AnswerTimedOut

@@ -64,6 +64,7 @@ impl Patience {
     pub(in crate::data_plane) fn body_failure(&self) -> Option<Failure> {
         match self.upload.as_ref()?.state() {
             UploadState::Failed => Some(Failure::BadBody),
+            UploadState::Abandoned => Some(Failure::ClientGone),
             UploadState::TooLarge => Some(Failure::BodyTooLarge),
             _ => None,
         }

@@ -84,8 +84,10 @@ pub(super) enum UploadState {
     AwaitsApp,
     /// Its last byte came.
     Ended,
-    /// It broke a rule of HTTP, or the client is gone.
+    /// It broke a rule of HTTP.
     Failed,
+    /// The client left before its end.
+    Abandoned,
     /// It is larger than allowed, and nothing more of it is passed on.
     TooLarge,
 }
@@ -158,7 +160,7 @@ impl Upload {
     fn has_failed(&self) -> bool {
         matches!(
             self.state.get(),
-            UploadState::Failed | UploadState::TooLarge
+            UploadState::Failed | UploadState::Abandoned | UploadState::TooLarge
         )
     }
 
@@ -250,7 +252,10 @@ impl Upload {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.come_to(UploadState::Failed);
+                self.come_to(match Failure::of_body(&error) {
+                    Failure::ClientGone => UploadState::Abandoned,
+                    _ => UploadState::Failed,
+                });
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(None) => {
@@ -294,7 +299,7 @@ impl Upload {
         if client.incoming.is_end_stream() {
             self.come_to(UploadState::Ended);
             client.busy.pulse().forget_heard();
-        } else if state == UploadState::Failed
+        } else if matches!(state, UploadState::Failed | UploadState::Abandoned)
             || (self.agreed.borrow().expects_continue && state == UploadState::Untouched)
         {
             // Reading would tell a client to go on whose body nobody wants.
@@ -323,17 +328,6 @@ impl Agreed {
         let rest = left.checked_sub(bytes);
         *left = rest.unwrap_or(0);
         rest.is_some()
-    }
-}
-
-// === impl UploadError ===
-
-impl From<UploadError> for Failure {
-    fn from(error: UploadError) -> Self {
-        match error {
-            UploadError::Client(_) => Self::BadBody,
-            UploadError::TooLarge => Self::BodyTooLarge,
-        }
     }
 }
 

@@ -186,6 +186,10 @@ impl Line {
             End::Complete if entry.status == 0 => Some(Broken::ClientGone.as_str()),
             End::Complete => None,
         };
+        if entry.reason == Some(Reason::ClientGone.as_str()) {
+            // Whatever is still tried to be sent: nobody waits for it.
+            entry.status = CLIENT_CLOSED_REQUEST;
+        }
         entry.reason = entry.reason.or(broken);
         if entry.status == 0 {
             entry.status = if std::thread::panicking() {

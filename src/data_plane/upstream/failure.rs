@@ -6,7 +6,7 @@ use std::io;
 use http::Request;
 
 use super::pool::Link;
-use crate::data_plane::body::{Patience, RequestBody};
+use crate::data_plane::body::{Patience, RequestBody, UploadError};
 use crate::telemetry::traffic::Reason;
 
 /// A request that got no answer.
@@ -42,8 +42,10 @@ pub(in crate::data_plane) enum Failure {
     BadAnswer,
     /// The head of the answer is too large.
     AnswerTooLarge,
-    /// The client's body breaks a rule of HTTP, or the client went away.
+    /// The client's body breaks a rule of HTTP.
     BadBody,
+    /// The client went away before its body was there.
+    ClientGone,
     /// The client's body is larger than allowed.
     BodyTooLarge,
     /// The client's body made no progress.
@@ -73,17 +75,26 @@ pub(super) fn explain(error: &hyper::Error, link: &Link, patience: &Patience) ->
 
 /// Whether the other side reset the connection rather than ending it.
 pub(super) fn is_reset(error: &hyper::Error) -> bool {
+    system_error(error).is_some_and(is_reset_kind)
+}
+
+fn is_reset_kind(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// What the system said, as far as it is to blame.
+fn system_error(error: &hyper::Error) -> Option<io::ErrorKind> {
     let mut source = error.source();
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            );
+            return Some(error.kind());
         }
         source = error.source();
     }
-    false
+    None
 }
 
 // === impl Failed ===
@@ -102,6 +113,16 @@ impl Failed {
 // === impl Failure ===
 
 impl Failure {
+    /// What this error of the client's body means.
+    pub(in crate::data_plane) fn of_body(error: &hyper::Error) -> Self {
+        let is_end = |kind| kind == io::ErrorKind::UnexpectedEof || is_reset_kind(kind);
+        if error.is_incomplete_message() || system_error(error).is_some_and(is_end) {
+            Self::ClientGone
+        } else {
+            Self::BadBody
+        }
+    }
+
     /// Whether the app is to blame: it could not be reached, or gave no answer that can be passed on. An idle connection
     /// that had gone stale says nothing about the app.
     pub(in crate::data_plane) fn is_apps(self) -> bool {
@@ -118,6 +139,7 @@ impl Failure {
             Self::NoSocket
             | Self::LostReused
             | Self::BadBody
+            | Self::ClientGone
             | Self::BodyTooLarge
             | Self::BodyTimedOut
             | Self::Cut
@@ -138,10 +160,20 @@ impl From<Failure> for Reason {
             Failure::BadAnswer => Self::BadAnswer,
             Failure::AnswerTooLarge => Self::AnswerTooLarge,
             Failure::BadBody => Self::BadRequest,
+            Failure::ClientGone => Self::ClientGone,
             Failure::BodyTooLarge => Self::BodyTooLarge,
             Failure::BodyTimedOut => Self::BodyTimeout,
             Failure::AnswerTimedOut => Self::AnswerTimeout,
             Failure::Cut | Failure::Recalled => Self::Cut,
+        }
+    }
+}
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Client(error) => Self::of_body(&error),
+            UploadError::TooLarge => Self::BodyTooLarge,
         }
     }
 }

@@ -91,6 +91,8 @@ labels! {
         BodyTimeout = "body_timeout",
         /// The request body is larger than allowed.
         BodyTooLarge = "body_too_large",
+        /// The client went away before the body of its request was there.
+        ClientGone = "client_gone",
         /// The request target is longer than allowed.
         UriTooLong = "uri_too_long",
         /// An expectation other than `100-continue`.
