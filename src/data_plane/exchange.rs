@@ -7,15 +7,20 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use slab::Slab;
-use tokio::time::Instant;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until};
 
 use super::App;
 use super::upstream::InFlight;
 use crate::generation::GenerationId;
 use crate::live::{Backend, Generation, Lease, Origin, Outcomes};
 use crate::telemetry::traffic::{Counters, StreamKind};
+
+/// How far apart two looks are at which streams are due to close. However many there are, they cost little.
+const CLOSE_STEP: Duration = Duration::from_millis(20);
 
 /// All exchanges of one generation on one worker.
 #[derive(Debug)]
@@ -62,6 +67,8 @@ struct Entry {
     /// The head of the answer is there.
     answered: bool,
     stream: Option<StreamKind>,
+    /// When it is to end in its own manner, if it is a stream by then; else as soon as it becomes one.
+    close_at: Option<Instant>,
     order: Option<Order>,
     deadline: Option<Instant>,
     waker: Option<Waker>,
@@ -90,6 +97,7 @@ impl Register {
             recall,
             answered: false,
             stream: None,
+            close_at: None,
             order: None,
             deadline: None,
             waker: None,
@@ -121,13 +129,38 @@ impl Register {
         }
     }
 
-    /// Streams end in their own manner.
-    pub(super) fn close(&self) {
+    /// Streams end in their own manner, each at a moment of its own within `spread`. So does what becomes a stream later.
+    pub(super) fn close(self: &Rc<Self>, spread: Duration) {
+        let now = Instant::now();
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
-            if entry.stream.is_some() {
-                entry.tell(Order::Close);
-            }
+            let at = now + spread.mul_f64(fastrand::f64());
+            // Told twice, the earlier moment stands.
+            entry.close_at = Some(entry.close_at.map_or(at, |before| before.min(at)));
         }
+        if let Some(next) = self.close_due(now) {
+            spawn_local(Rc::clone(self).close_in_time(next));
+        }
+    }
+
+    async fn close_in_time(self: Rc<Self>, first: Instant) {
+        let mut next = Some(first);
+        while let Some(at) = next {
+            sleep_until(at.max(Instant::now() + CLOSE_STEP)).await;
+            next = self.close_due(Instant::now());
+        }
+    }
+
+    /// Tells the streams whose moment has come; the next moment, if there is one.
+    fn close_due(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            entry.close_if_due(now);
+            let later = entry.close_at.filter(|at| *at > now);
+            next = later
+                .map(|at| next.map_or(at, |next| next.min(at)))
+                .or(next);
+        }
+        next
     }
 
     /// Everything is broken off.
@@ -156,6 +189,7 @@ impl Register {
             entry.stream = Some(kind);
             entry.lease.become_stream();
             self.counters().stream_began(kind);
+            entry.close_if_due(Instant::now());
         }
     }
 }
@@ -163,6 +197,12 @@ impl Register {
 // === impl Entry ===
 
 impl Entry {
+    fn close_if_due(&mut self, now: Instant) {
+        if self.stream.is_some() && self.close_at.take_if(|at| *at <= now).is_some() {
+            self.tell(Order::Close);
+        }
+    }
+
     fn tell(&mut self, order: Order) {
         // The stronger one stands.
         self.order = self.order.max(Some(order));

@@ -4,11 +4,13 @@
 //! Is part of no build that serves anybody.
 
 mod forwarding;
+mod frames;
 mod heads;
 mod rewriting;
 mod strict;
 
 pub use self::forwarding::forwarding;
+pub use self::frames::frames;
 pub use self::heads::heads;
 pub use self::rewriting::rewriting;
 

@@ -12,4 +12,5 @@ mod replaying;
 mod rescuing;
 mod resending;
 mod streams;
+mod tunnels;
 mod world;

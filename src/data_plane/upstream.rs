@@ -112,7 +112,7 @@ impl Upstream {
             self.register.cut();
         }
         if orders.closes != before.closes {
-            self.register.close();
+            self.register.close(orders.close_spread);
         }
         if orders.breaks != before.breaks {
             self.register.break_off();

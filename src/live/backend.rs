@@ -2,6 +2,7 @@
 //! control plane orders about the exchanges that are under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct Orders {
     pub cuts: u32,
     /// How often streams were told to close in their own manner.
     pub closes: u32,
+    /// Over how long that is spread, as of the last time: each stream has a moment of its own, taken at random.
+    pub close_spread: Duration,
     /// How often streams were broken off.
     pub breaks: u32,
     /// How often it was failed over: a safe request without an answer head is broken off, to be sent to the live one.

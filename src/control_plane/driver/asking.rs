@@ -136,5 +136,13 @@ impl Driver {
         }
         self.clock.limit(deadline);
         self.happened(Event::ShutdownAsked);
+        // Those that were to close little by little do it now.
+        let all: Vec<_> = self.generations.iter().map(|(id, _)| id).collect();
+        for id in all {
+            self.order(id, |orders| {
+                orders.closes += 1;
+                orders.close_spread = Duration::ZERO;
+            });
+        }
     }
 }

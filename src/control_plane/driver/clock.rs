@@ -15,6 +15,9 @@ use crate::generation::GenerationId;
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// What SIGKILL does not end within this time is abandoned.
 const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last stream that is told to close may take for that: to come to the end of what it is in the middle of, and
+/// to part from its client. Past it, it is broken off.
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// What a shutdown keeps of its time for the apps to stop.
 pub const STOP_RESERVE: Duration = Duration::from_secs(5);
 
@@ -55,7 +58,7 @@ impl Clock {
                 StreamPolicy::Close => Duration::ZERO,
                 StreamPolicy::Keep => FOR_EVER,
             },
-            Timer::Close(_) => config.close_spread,
+            Timer::Close(_) => config.close_spread + CLOSE_GRACE,
             Timer::Stop(_) => config.stop_timeout,
             Timer::Reap(_) => REAP_TIMEOUT,
         };

@@ -1,12 +1,15 @@
 //! What each action of the core means in the world. Each starts its work and returns.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Driver;
+use super::clock::CLOSE_GRACE;
 use crate::control_plane::backoff::GOOD_SERVICE;
 use crate::control_plane::instances::Instances;
-use crate::control_plane::supervisor::{Action, Event, PhaseWord, Timer};
+use crate::control_plane::supervisor::{Action, Event, Overlap, PhaseWord, Timer};
 use crate::generation::GenerationId;
 use crate::live::Routing;
 
@@ -18,7 +21,7 @@ impl Driver {
             Action::Spawn(id, source) => self.spawn(id, source),
             Action::Probe(id) => self.probe(id),
             Action::Drain(id) => self.drain(id),
-            Action::CloseStreams(id) => self.order(id, |orders| orders.closes += 1),
+            Action::CloseStreams(id) => self.close_streams(id, self.close_spread()),
             Action::Cut(id) => self.cut(id),
             Action::Terminate(id) => self.terminate(id),
             Action::Kill(id) => self.kill(id),
@@ -140,6 +143,28 @@ impl Driver {
             .is_some_and(|shutdown| shutdown.frozen == Some(id) && !shutdown.clients_gone)
     }
 
+    /// Tells its streams to end in their own manner, evenly over so long.
+    pub(super) fn close_streams(&self, id: GenerationId, spread: Duration) {
+        if let Some(generation) = self.generations.published(id) {
+            let streams = generation.streams();
+            info!(app = %self.name, generation = %id, streams, ?spread, "closing streams");
+        }
+        self.order(id, |orders| {
+            orders.closes += 1;
+            orders.close_spread = spread;
+        });
+    }
+
+    /// Over how long the closing of streams is spread. Not at all where everything ends, or where requests are held until
+    /// the generation is gone: its clients come back to the next one together however they leave.
+    fn close_spread(&self) -> Duration {
+        if self.shutdown.is_some() || self.settings.driver.overlap == Overlap::None {
+            Duration::ZERO
+        } else {
+            self.settings.driver.close_spread
+        }
+    }
+
     fn cut(&self, id: GenerationId) {
         let requests = self
             .generations
@@ -197,6 +222,7 @@ impl Driver {
     fn arm(&mut self, timer: Timer) {
         match timer {
             Timer::Stop(id) if self.clock.holds_signal(id) => {}
+            Timer::Close(_) => self.clock.arm_for(timer, self.close_spread() + CLOSE_GRACE),
             Timer::Probation(id) => {
                 self.restart_probation(id);
                 self.clock.arm_for(timer, self.probation_of(id));

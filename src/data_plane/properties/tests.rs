@@ -126,6 +126,37 @@ fn forwarded() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(entry, elements)| format!("{entry}\n{}", elements.join(",")).into_bytes())
 }
 
+/// A plan of pieces, and frames of every form of length; the last one may be cut short.
+fn websocket() -> impl Strategy<Value = Vec<u8>> {
+    let length = select(&[0_usize, 1, 2, 125, 126, 127, 300, 65_535, 65_536][..]);
+    let frame = (any::<u8>(), any::<bool>(), length).prop_map(|(first, masked, length)| {
+        let mask = if masked { 0x80 } else { 0 };
+        let mut frame = vec![first];
+        match length {
+            0..=125 => frame.push(mask | u8::try_from(length).unwrap()),
+            126..=0xffff => {
+                frame.push(mask | 126);
+                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                frame.push(mask | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend(std::iter::repeat_n(
+            0x88,
+            if masked { 4 } else { 0 } + length,
+        ));
+        frame
+    });
+    (any::<[u8; 4]>(), vec(frame, 0..5), 0..20_usize).prop_map(|(plan, frames, cut)| {
+        let mut bytes = plan.to_vec();
+        bytes.extend(frames.concat());
+        bytes.truncate(bytes.len().saturating_sub(cut).max(4));
+        bytes
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -142,6 +173,16 @@ proptest! {
     #[test]
     fn nobody_speaks_for_somebody_else(bytes in forwarded()) {
         forwarding(&bytes);
+    }
+
+    #[test]
+    fn a_tunnel_is_cut_between_two_frames_only(bytes in websocket()) {
+        frames(&bytes);
+    }
+
+    #[test]
+    fn nor_is_one_of_any_bytes_at_all(bytes in vec(any::<u8>(), 0..200)) {
+        frames(&bytes);
     }
 }
 

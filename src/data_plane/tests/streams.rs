@@ -6,9 +6,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::world::{GET, Listening, World, soon};
 use crate::telemetry::traffic::{Reason, StreamKind};
 
-const UPGRADE: &str =
+pub(super) const UPGRADE: &str =
     "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
-const SWITCHED: &str =
+pub(super) const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 
 const EVENTS: &str =
@@ -101,7 +101,8 @@ async fn a_tunnel_that_is_closed_ends_at_both_sides() {
     client.head().await;
     generation.payload.order(|orders| orders.closes += 1);
     assert_eq!(client.rest().await, "\u{88}\u{2}\u{3}\u{f4}", "Close 1012");
-    assert!(app.is_ended().await);
+    drop(client);
+    app.rest().await;
     world
         .until(|totals| totals.streams.contains(&(StreamKind::Websocket, 0)))
         .await;
@@ -154,6 +155,22 @@ async fn an_event_stream_ends_between_two_events() {
     world
         .until(|totals| totals.streams.contains(&(StreamKind::EventStream, 0)))
         .await;
+}
+
+#[tokio::test]
+async fn an_event_stream_in_which_no_event_can_be_seen_is_broken_off() {
+    let world = World::new();
+    let app = Listening::new().await;
+    let generation = world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut app = app.accept().await;
+    app.head().await;
+    let coded = EVENTS.replace("\r\n\r\n", "\r\ncontent-encoding: gzip\r\n\r\n");
+    app.send(&format!("{coded}2\r\n\n\n\r\n")).await;
+    client.until("\n\n\r\n").await;
+    generation.payload.order(|orders| orders.closes += 1);
+    assert_eq!(client.rest().await, "", "no last chunk");
 }
 
 #[tokio::test]

@@ -163,6 +163,10 @@ impl Peer {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
     /// Reads until `end` has been read, and returns all up to there.
     #[track_caller]
     pub(super) fn until(&mut self, end: &str) -> impl Future<Output = String> {

@@ -8,7 +8,7 @@ const CLOSE: u8 = 8;
 
 /// Follows the frames of one direction.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(in crate::data_plane) struct Frames {
     header: [u8; HEADER_BYTES_MAX],
     read: usize,
     payload_left: u64,
@@ -16,35 +16,38 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Takes the next bytes of the direction.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    /// Takes the next bytes of the direction, but none beyond the end of the frame that they are in; says how many.
+    pub(in crate::data_plane) fn step(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(&byte) = bytes.get(taken) {
             if self.payload_left > 0 {
-                let passed = bytes
-                    .len()
-                    .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+                let passed = left(self.payload_left).min(bytes.len() - taken);
                 self.payload_left -= passed as u64;
-                bytes = &bytes[passed..];
+                taken += passed;
             } else {
-                self.header[self.read] = bytes[0];
+                self.header[self.read] = byte;
                 self.read += 1;
-                bytes = &bytes[1..];
+                taken += 1;
                 if let Some(length) = self.length() {
                     self.closed |= self.header[0] & 0x0f == CLOSE;
                     self.payload_left = length;
                     self.read = 0;
                 }
             }
+            if self.at_boundary() {
+                break;
+            }
         }
+        taken
     }
 
     /// Whether a frame may begin here.
-    pub(super) fn at_boundary(&self) -> bool {
+    pub(in crate::data_plane) fn at_boundary(&self) -> bool {
         self.read == 0 && self.payload_left == 0
     }
 
     /// Whether a Close frame has begun: what follows it is no message.
-    pub(super) fn has_closed(&self) -> bool {
+    pub(in crate::data_plane) fn has_closed(&self) -> bool {
         self.closed
     }
 
@@ -68,15 +71,27 @@ impl Frames {
     }
 }
 
+/// As many bytes as can be told apart here.
+fn left(payload: u64) -> usize {
+    usize::try_from(payload).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn feed(frames: &mut Frames, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = frames.step(bytes);
+            bytes = &bytes[taken..];
+        }
+    }
 
     /// The places, counted in bytes from the start, at which a frame may begin.
     fn boundaries(bytes: &[u8]) -> Vec<usize> {
         let mut frames = Frames::default();
         let after = |index: usize| {
-            frames.feed(&bytes[index..=index]);
+            assert_eq!(frames.step(&bytes[index..=index]), 1);
             frames.at_boundary().then_some(index + 1)
         };
         (0..bytes.len()).filter_map(after).collect()
@@ -96,11 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn no_step_goes_beyond_a_frame() {
+        let mut frames = Frames::default();
+        assert_eq!(frames.step(b"\x81\x02h"), 3);
+        assert!(!frames.at_boundary());
+        assert_eq!(frames.step(b"i\x89\x00\x81"), 1);
+        assert!(frames.at_boundary());
+        assert_eq!(frames.step(b"\x89\x00\x81"), 2);
+        assert_eq!(frames.step(b""), 0);
+    }
+
+    #[test]
     fn a_close_frame_is_seen_and_its_bytes_in_a_payload_are_not() {
         let mut frames = Frames::default();
-        frames.feed(b"\x82\x02\x88\x00");
+        feed(&mut frames, b"\x82\x02\x88\x00");
         assert!(!frames.has_closed());
-        frames.feed(b"\x88\x02\x03\xe8");
+        feed(&mut frames, b"\x88\x02\x03\xe8");
         assert!(frames.has_closed());
     }
 
@@ -113,8 +139,8 @@ mod tests {
             let frame = [head, &vec![0; length]].concat();
             assert_eq!(boundaries(&frame), [frame.len()]);
             let mut frames = Frames::default();
-            frames.feed(&frame);
-            assert!(frames.at_boundary(), "the same in one piece");
+            assert_eq!(frames.step(&frame), frame.len(), "the same in one piece");
+            assert!(frames.at_boundary());
         }
     }
 }

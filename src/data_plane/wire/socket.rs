@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -24,6 +24,19 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Has the kernel ask the other side now and then whether it is still there: one that has vanished without a word is
+    /// gone some two minutes later, and not never.
+    pub(in crate::data_plane) fn notice_death(&self) {
+        if let Self::Tcp(stream) = self {
+            let asking = TcpKeepalive::new()
+                .with_time(Duration::from_secs(60))
+                .with_interval(Duration::from_secs(10))
+                .with_retries(6);
+            // Refused: it is as it was.
+            let _ = SockRef::from(stream).set_tcp_keepalive(&asking);
         }
     }
 
