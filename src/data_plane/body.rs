@@ -68,6 +68,15 @@ pub(super) struct AppBody {
     events: Option<Events>,
 }
 
+/// How the text of an event stream is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// As it is.
+    Plain,
+    /// Compressed, or something else that `Content-Encoding` names.
+    Other,
+}
+
 /// Why an answer did not reach its end. The client's connection is broken off, so that it can tell.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -195,14 +204,11 @@ impl AppBody {
         self
     }
 
-    /// Its manner of closing is to end between two events. One of known length can only be broken off.
-    pub(super) fn with_events(mut self) -> Self {
-        self.events = self
-            .incoming
-            .size_hint()
-            .exact()
-            .is_none()
-            .then(Events::default);
+    /// Its manner of closing is to end between two events. One of known length, or in a `coding` in which nobody sees where
+    /// an event ends, can only be broken off.
+    pub(super) fn with_events(mut self, coding: Coding) -> Self {
+        let endless = self.incoming.size_hint().exact().is_none();
+        self.events = (endless && coding == Coding::Plain).then(Events::default);
         self
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -14,7 +14,7 @@ use super::again::Again;
 use super::destination::Destination;
 use super::interim::Interim;
 use crate::data_plane::answer::{self, Asker};
-use crate::data_plane::body::{Agreed, AppBody, Gate, Patience, RequestBody, Source};
+use crate::data_plane::body::{Agreed, AppBody, Coding, Gate, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
 use crate::data_plane::headers::{self, Found, Rules};
@@ -212,11 +212,12 @@ impl Call {
         if let Some(kind) = kind.filter(|_| !response.body().is_end_stream()) {
             exchange.become_stream(kind);
         }
+        let coding = coding(response.headers());
         Ok(response.map(|incoming| {
             let body = AppBody::new(incoming, exchange, link, self.patience);
             Source::App(match kind {
                 None => body.with_limit(config.body_timeout),
-                Some(StreamKind::EventStream) => body.with_events(),
+                Some(StreamKind::EventStream) => body.with_events(coding),
                 Some(_) => body,
             })
         }))
@@ -232,6 +233,13 @@ fn agree(found: &Found, app: &AppConfig) -> Agreed {
         gate: asks_app.then(Gate::new),
         ..Agreed::default()
     }
+}
+
+/// RFC 9110 section 8.4: `identity` is no coding.
+fn coding(headers: &HeaderMap) -> Coding {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let plain = values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if plain { Coding::Plain } else { Coding::Other }
 }
 
 /// Which answers are streams from their head on.
