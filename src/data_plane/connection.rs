@@ -290,6 +290,11 @@ impl Connection {
                     tracing::debug!(?peer, reason = reason.as_str(), %error, "refused before there was a request");
                     Farewell::Patient
                 }
+                // Where the end of the connection is the end of the answer, only a reset tells that something is missing.
+                None if pulse.is_unframed() => {
+                    socket.abort();
+                    return State::Gone;
+                }
                 // The client is gone, or an answer was cut short: it must not look like an end.
                 None => Farewell::None,
             },

@@ -12,8 +12,8 @@ mod interim;
 
 use std::rc::Rc;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use self::call::Call;
@@ -34,6 +34,7 @@ pub(super) async fn forward(
     client: Rc<Client>,
     busy: Busy,
 ) -> Response<AnswerBody> {
+    let is_old = request.version() == Version::HTTP_10;
     let destination = Destination::of(&request, &client);
     let site = destination.as_ref().map(|destination| &destination.site);
     let mut record = Record::new(site, &client, &request);
@@ -61,6 +62,9 @@ pub(super) async fn forward(
     {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
+    }
+    if is_old && !response.headers().contains_key(CONTENT_LENGTH) {
+        busy.pulse().ends_with_connection();
     }
     response.map(|source| AnswerBody::new(source, Some(record), Some(busy)))
 }

@@ -55,6 +55,8 @@ pub(super) struct Pulse {
     waited: AtomicBool,
     /// Odd while a write waits for the other side; each change counts.
     stalled: AtomicU32,
+    /// The answer under way ends where the connection does.
+    unframed: AtomicBool,
     /// Somebody has something to tell the connection.
     called: AtomicBool,
     /// What goes to the client besides hyper's messages, once anything has.
@@ -102,11 +104,7 @@ impl Wire {
         })
     }
 
-    pub(super) fn into_socket(self) -> Socket {
-        self.socket
-    }
-
-    /// The same, and what was read ahead and nobody has asked for.
+    /// The socket, and what was read ahead and nobody has asked for.
     pub(super) fn into_parts(self) -> (Socket, Bytes) {
         (self.socket, self.ahead)
     }
@@ -238,6 +236,16 @@ impl Pulse {
     /// Where hints are put to be written by it.
     pub(super) fn hints(&self) -> &Arc<Hints> {
         self.hints.get_or_init(Arc::default)
+    }
+
+    /// The answer that is about to be written ends where the connection does: it is the last one.
+    pub(super) fn ends_with_connection(&self) {
+        self.unframed.store(true, Relaxed);
+    }
+
+    /// Whether the other side takes the end of the connection for that of an answer.
+    pub(super) fn is_unframed(&self) -> bool {
+        self.unframed.load(Relaxed)
     }
 
     /// A message will not be read to its end: what follows on the connection is no head, unless hyper finds one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::world::{GET, Listening, World, named};
+use super::world::{GET, Listening, World, named, soon};
 use crate::data_plane::{AppConfig, ClientConfig};
 use crate::telemetry::traffic::{CodeClass, Method, Protocol, Reason};
 
@@ -216,9 +216,9 @@ async fn an_early_answer_reaches_a_client_that_still_sends() {
     app.send("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno")
         .await;
     // The app stays and reads nothing: were it to reset its connection, the answer could be lost before it is read.
-    let _write = super::world::soon(upload).await.unwrap();
+    let _write = soon(upload).await.unwrap();
     let mut answer = vec![0; 12];
-    super::world::soon(tokio::io::AsyncReadExt::read_exact(&mut read, &mut answer))
+    soon(tokio::io::AsyncReadExt::read_exact(&mut read, &mut answer))
         .await
         .unwrap();
     assert_eq!(answer, b"HTTP/1.1 413");
@@ -389,4 +389,28 @@ async fn a_client_that_goes_away_takes_its_request_along() {
     let row = (Method::Get, CodeClass::ClientError, Protocol::Http11, 1);
     assert!(world.totals().requests.contains(&row));
     assert!(world.totals().answers.iter().all(|(_, count)| *count == 0));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_the_connection_is_not_cut_short_in_silence() {
+    let world = World::new();
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let begun = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+    for (end, is_whole) in [("0\r\n\r\n", true), ("", false)] {
+        let mut client = world.client().await;
+        client.send("GET / HTTP/1.0\r\nhost: a\r\n\r\n").await;
+        let mut app = app.accept().await;
+        app.head().await;
+        app.send(begun).await;
+        let head = client.until("one").await;
+        assert!(!head.contains("chunked"), "{head}");
+        app.send(end).await;
+        drop(app);
+        // A clean end is 0 bytes, and a reset an error.
+        let mut rest = Vec::new();
+        let read = tokio::io::AsyncReadExt::read_to_end(&mut client.stream, &mut rest);
+        let read = soon(read).await;
+        assert_eq!(read.is_ok(), is_whole, "{read:?}");
+    }
 }
