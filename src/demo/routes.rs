@@ -5,6 +5,7 @@
 //! | `/` | a greeting that names version, generation and process |
 //! | `/slow?ms=N` | the same after N ms |
 //! | `/upload` | length and CRC-32 of the request's body |
+//! | `/download?bytes=N` | N bytes, of announced length: the byte at I is `I * 31 % 251` |
 //! | `/stream?chunks=N&ms=M` | N lines `INDEX VERSION`, M ms apart |
 //! | `/events?ms=M` | an endless event stream, an event every M ms |
 //! | `/headers` | the request's method, target, version and fields as JSON |
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -139,6 +140,7 @@ impl Routes {
             "/" => text(self.greeting()),
             "/slow" => self.slow(&request).await,
             "/upload" => upload(request).await,
+            "/download" => download(&request),
             "/stream" => self.stream(&request),
             "/events" => self.events(&request),
             "/headers" => headers(&request),
@@ -184,6 +186,11 @@ impl Routes {
         });
         with_type("text/event-stream", lines.boxed_unsync())
     }
+}
+
+fn download(request: &Request<Incoming>) -> Response<AnswerBody> {
+    let body = Repeated::new(number(request, "bytes", 1 << 20));
+    with_type("application/octet-stream", body.boxed_unsync())
 }
 
 async fn upload(request: Request<Incoming>) -> Response<AnswerBody> {
@@ -292,6 +299,49 @@ impl Body for Lines {
 
     fn is_end_stream(&self) -> bool {
         self.next == self.end
+    }
+}
+
+/// The same block again and again.
+struct Repeated {
+    block: Bytes,
+    left: u64,
+}
+
+impl Repeated {
+    fn new(length: u64) -> Self {
+        // As long as many periods, so that the next block goes on where this one ends.
+        let block = (0..251_u32 * 256).map(|index| (index * 31 % 251).to_le_bytes()[0]);
+        Self {
+            block: block.collect(),
+            left: length,
+        }
+    }
+}
+
+impl Body for Repeated {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let data = self.block.slice(..self.block.len().min(left));
+        self.left -= data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

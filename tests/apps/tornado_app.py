@@ -135,6 +135,20 @@ class Upload(Handler):
         self.write({"length": self.length, "crc32": f"{self.crc32:08x}"})
 
 
+class Download(Handler):
+    BLOCK = bytes(index * 31 % 251 for index in range(251)) * 256
+
+    async def get(self):
+        left = int(self.get_argument("bytes", str(1 << 20)))
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Length", str(left))
+        while left:
+            block = self.BLOCK[:left]
+            left -= len(block)
+            self.write(block)
+            await self.flush()
+
+
 class Stream(Handler):
     async def get(self):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -201,6 +215,7 @@ ROUTES = [
     ("/", Hello),
     ("/slow", Slow),
     ("/upload", Upload),
+    ("/download", Download),
     ("/stream", Stream),
     ("/events", Events),
     ("/headers", Headers),

@@ -20,6 +20,7 @@
 pub mod app;
 pub mod client;
 pub mod clock;
+pub mod events;
 pub mod load;
 pub mod metrics;
 pub mod processes;
