@@ -131,6 +131,12 @@ impl Tunnel {
     }
 }
 
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.seat.worker().tunnel_ended();
+    }
+}
+
 impl Counted for Tunnel {
     fn from_client(&self, bytes: u64) {
         self.exchange.counters().bytes_in(bytes);

@@ -52,6 +52,8 @@ pub(super) struct Worker {
     roster: Roster,
     crowd: Arc<Crowd>,
     said_full: Cell<Option<Instant>>,
+    /// How many since memory was last handed back.
+    tunnels_ended: Cell<usize>,
     empty: Notify,
     discards: mpsc::UnboundedSender<Discard>,
     /// What lines of the access log are written with; none: it is off.
@@ -152,6 +154,7 @@ impl Worker {
             roster: Roster::default(),
             crowd: start.crowd,
             said_full: Cell::new(None),
+            tunnels_ended: Cell::new(0),
             empty: Notify::new(),
             discards,
             pen: pen.map(Rc::new),

@@ -23,7 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The time between parking some and parking more.
 const PARK_PAUSE: Duration = Duration::from_millis(2);
 
-/// After so many in one sweep it is worth a millisecond or two to hand their memory back.
+/// After so many in one sweep, together with the tunnels that have ended since the last time, it is worth a millisecond or
+/// two to hand their memory back.
 const PARKS_TO_TRIM: usize = 256;
 
 /// The time between two log lines about waiting.
@@ -158,9 +159,15 @@ impl Worker {
             // Others have their turn.
             sleep(PARK_PAUSE).await;
         }
-        if parked >= PARKS_TO_TRIM {
+        if parked + self.tunnels_ended.get() >= PARKS_TO_TRIM {
+            self.tunnels_ended.set(0);
             memory::give_back();
         }
+    }
+
+    /// What it kept is free from now on.
+    pub(in crate::data_plane) fn tunnel_ended(&self) {
+        self.tunnels_ended.update(|ended| ended + 1);
     }
 
     /// This worker's counts of client connections.
