@@ -251,12 +251,13 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
     "Node",
     "aiohttp",
+    "websockets",
     "curl",
     "wrk",
     "slowhttptest",
