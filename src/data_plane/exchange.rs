@@ -278,6 +278,11 @@ impl Exchange {
         self.register.become_stream(&mut entries[self.key], kind);
     }
 
+    /// It ends in its own manner as soon as it can.
+    pub(super) fn end_soon(&self) {
+        self.register.entries.borrow_mut()[self.key].tell(Order::Close);
+    }
+
     /// Where its worker counts for its app.
     pub(super) fn counters(&self) -> &Counters {
         self.register.counters()

@@ -23,7 +23,7 @@ use crate::data_plane::site::Site;
 use crate::data_plane::tunnel;
 use crate::data_plane::upstream::{Failed, Reply};
 use crate::data_plane::wire::Busy;
-use crate::data_plane::{AppConfig, Expect};
+use crate::data_plane::{AppConfig, Expect, Phase};
 use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
@@ -211,6 +211,10 @@ impl Call {
         let kind = stream_kind(response.headers());
         if let Some(kind) = kind.filter(|_| !response.body().is_end_stream()) {
             exchange.become_stream(kind);
+            if kind == StreamKind::EventStream && client.worker().phase() != Phase::Serving {
+                // Those that were there have been told by now.
+                exchange.end_soon();
+            }
         }
         let coding = coding(response.headers());
         Ok(response.map(|incoming| {

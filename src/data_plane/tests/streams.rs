@@ -4,6 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::world::{GET, Listening, World, soon};
+use crate::data_plane::Phase;
 use crate::telemetry::traffic::{Reason, StreamKind};
 
 pub(super) const UPGRADE: &str =
@@ -155,6 +156,21 @@ async fn an_event_stream_ends_between_two_events() {
     world
         .until(|totals| totals.streams.contains(&(StreamKind::EventStream, 0)))
         .await;
+}
+
+#[tokio::test]
+async fn an_event_stream_that_begins_while_the_server_stops_ends_at_once() {
+    let world = World::new();
+    let app = Listening::new().await;
+    world.publish(1, &[app.address]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut app = app.accept().await;
+    app.head().await;
+    world.phase.send_replace(Phase::Closing);
+    app.send(EVENTS).await;
+    assert!(client.answer().await.ends_with("\r\n\r\n0\r\n\r\n"));
+    assert!(client.is_ended().await);
 }
 
 #[tokio::test]
