@@ -1,6 +1,11 @@
 //! Promise: whatever long exchanges are under way, reload after reload cuts none of them, waits for none of them, and
 //! leaves nothing of them behind.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "the test harness shows the figures with a failed test"
+)]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -80,9 +85,10 @@ async fn transfer(
     count
 }
 
-/// Two clients that transfer, on a thread of their own: what they compute is not to slow the others.
+/// Clients that transfer, on a thread of their own: what they compute is not to slow the others.
 fn transfers(
     address: SocketAddr,
+    count: usize,
     stop: &watch::Receiver<bool>,
 ) -> std::thread::JoinHandle<Vec<usize>> {
     let stop = stop.clone();
@@ -95,20 +101,19 @@ fn transfers(
             .block_on(async {
                 let bytes = pattern();
                 let sum = format!("{:08x}", crc32(&bytes));
-                let one = || transfer(address, bytes.clone(), sum.clone(), stop.clone());
-                let (first, second) = tokio::join!(one(), one());
-                vec![first, second]
+                let one = |_| transfer(address, bytes.clone(), sum.clone(), stop.clone());
+                futures_util::future::join_all((0..count).map(one)).await
             })
     })
 }
 
 /// With `wait` and room for all old versions.
-async fn outlive_the_reloads(app: &App) {
+async fn outlive_the_reloads(app: &App, transferring: usize) {
     let drain = format!("[app.{APP}.drain]\nstreams = \"wait\"\nretiring_max = {RELOADS}");
     let hitless = Hitless::of(app).setting(&drain).start().await;
     let load = Load::start(hitless.address()).await;
     let (stop, stopping) = watch::channel(false);
-    let transfers = transfers(hitless.address(), &stopping);
+    let transfers = transfers(hitless.address(), transferring, &stopping);
     // Each version gets some, which stay with it.
     let mut held = Vec::new();
     for version in 1..=RELOADS {
@@ -135,7 +140,7 @@ async fn outlive_the_reloads(app: &App) {
     stop.send_replace(true);
     let counts = tokio::task::spawn_blocking(|| transfers.join()).await;
     let counts = counts.expect("it waits").expect("every transfer is whole");
-    assert!(counts.iter().sum::<usize>() >= 8, "{counts:?}");
+    assert!(counts.iter().all(|count| *count >= 2), "{counts:?}");
     let status = hitless.status().await;
     assert_eq!(status.failovers(APP), 0, "{status}");
     let record = load.stop().await;
@@ -148,15 +153,16 @@ async fn outlive_the_reloads(app: &App) {
     }
 }
 
+// Built without optimisation the app takes seconds for the sum of an upload.
 #[tokio::test]
 async fn with_wait_twenty_reloads_cut_nothing_of_a_mixed_load() {
-    outlive_the_reloads(&App::demo()).await;
+    outlive_the_reloads(&App::demo(), 1).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Tornado: run tests/run"]
 async fn with_wait_twenty_reloads_of_a_tornado_cut_nothing_either() {
-    outlive_the_reloads(&App::tornado()).await;
+    outlive_the_reloads(&App::tornado(), 2).await;
 }
 
 // === Large messages in many frames, both ways, all the time ===

@@ -138,12 +138,12 @@ impl Drop for Tunnel {
 }
 
 impl Counted for Tunnel {
-    fn from_client(&self, bytes: u64) {
+    fn client_sent(&self, bytes: u64) {
         self.exchange.counters().bytes_in(bytes);
         self.note(|line| line.bytes_in(bytes));
     }
 
-    fn from_app(&self, bytes: u64) {
+    fn app_sent(&self, bytes: u64) {
         self.exchange.counters().bytes_out(bytes);
         self.note(|line| line.bytes_out(bytes));
     }

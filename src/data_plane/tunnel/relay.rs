@@ -29,9 +29,9 @@ const FRAME_LIMIT: Duration = Duration::from_secs(3);
 /// Who is told of the bytes that pass.
 pub(super) trait Counted {
     /// So many bytes came from the client.
-    fn from_client(&self, bytes: u64);
+    fn client_sent(&self, bytes: u64);
     /// So many bytes came from the app.
-    fn from_app(&self, bytes: u64);
+    fn app_sent(&self, bytes: u64);
 }
 
 /// Both directions.
@@ -79,8 +79,8 @@ where
 {
     /// Between these two, of which this was read already.
     pub(super) fn new(client: (C, Bytes), app: (A, Bytes), counted: &'a N) -> Self {
-        counted.from_client(client.1.len() as u64);
-        counted.from_app(app.1.len() as u64);
+        counted.client_sent(client.1.len() as u64);
+        counted.app_sent(app.1.len() as u64);
         Self {
             client: client.0,
             app: app.0,
@@ -220,7 +220,7 @@ where
         if self.rising != Rising::Open {
             return Poll::Pending;
         }
-        let count = |bytes| self.counted.from_client(bytes);
+        let count = |bytes| self.counted.client_sent(bytes);
         let between = (&mut self.client, &mut self.app);
         let passed = std::task::ready!(self.up.poll_pass(cx, between, until, count));
         match passed {
@@ -237,7 +237,7 @@ where
 
     /// To the client.
     fn poll_down(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Passed> {
-        let count = |bytes| self.counted.from_app(bytes);
+        let count = |bytes| self.counted.app_sent(bytes);
         let between = (&mut self.app, &mut self.client);
         let passed = self.down.poll_pass(cx, between, until, count);
         if let Poll::Ready(Passed::Ended | Passed::SenderGone) = passed {
