@@ -2155,7 +2155,7 @@ timeout = "5s""#,
               |
             2 | timeout = "5s"
               | ^^^^^^^
-              = allowed here: head_timeout, head_bytes_max, head_fields_max, idle_timeout, body_timeout, write_timeout, linger_timeout, connections_max, connections_per_address_max
+              = allowed here: head_timeout, head_bytes_max, head_fields_max, idle_timeout, body_timeout, write_timeout, linger_timeout, connections_max, connections_per_address_max, http2, http2_streams_max
         "#]],
     );
 }

@@ -126,6 +126,8 @@ fn client(raw: raw::Client) -> ClientConfig {
             raw.connections_per_address_max,
             default.connections_per_address_max,
         ),
+        http2: or(raw.http2, default.http2),
+        http2_streams_max: or(raw.http2_streams_max, default.http2_streams_max),
     }
 }
 

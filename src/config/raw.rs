@@ -48,6 +48,8 @@ table! {
         linger_timeout: Positive,
         connections_max: Number<usize, 0, 1_000_000>,
         connections_per_address_max: Number<usize, 0, 1_000_000>,
+        http2: Flag,
+        http2_streams_max: Number<u32, 1, 10_000>,
     }
 }
 

@@ -1,8 +1,9 @@
-//! One client connection: HTTP/1, its times and limits, its end.
+//! One client connection: HTTP/1 or HTTP/2, its times and limits, its end.
 //!
 //! ```text
 //!   parked --first bytes--> active --quiet for a sweep--> parked
-//!      \-------------------> leaving <--------------------/
+//!    |  \-------------------> leaving <--------------------/
+//!    \--preface--> multiplexed --^
 //! ```
 //!
 //! A connection on which nothing is under way is parked: a socket and nothing else, for hyper's part of it is large. Never
@@ -10,8 +11,13 @@
 
 mod active;
 mod caught;
+mod config;
+mod http2;
 mod linger;
+mod multiplexed;
+mod preface;
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem::MaybeUninit;
@@ -19,15 +25,18 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::spawn_local;
 
 use self::active::Active;
-pub(super) use self::linger::IDLE_MAX as LINGER_IDLE_MAX;
+pub use self::config::Config;
 use self::linger::Linger;
+pub(super) use self::linger::{IDLE_MAX as LINGER_IDLE_MAX, MOMENT};
+use self::multiplexed::Multiplexed;
+pub(super) use self::multiplexed::Streams;
+use self::preface::{Opening, Speaks};
 use super::Phase;
 use super::answer;
 use super::headers::Origin;
@@ -41,29 +50,6 @@ use crate::telemetry::traffic::{Closed, Reason};
 
 /// How much is read before there is a buffer of hyper's.
 const FIRST_READ: usize = 4096;
-
-/// The times and limits towards clients: `[client]` of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How long a request head may take, from its first byte.
-    pub head_timeout: Duration,
-    /// How many bytes a request head may have.
-    pub head_bytes_max: usize,
-    /// How many fields a request head may have.
-    pub head_fields_max: usize,
-    /// How long a connection may be silent before its first request and between two.
-    pub idle_timeout: Duration,
-    /// How long a request body may make no progress.
-    pub body_timeout: Duration,
-    /// How long a client may take nothing of what is written to it.
-    pub write_timeout: Duration,
-    /// How long what a client still sends is read after it got an early answer.
-    pub linger_timeout: Duration,
-    /// How many connections there may be, over all workers. Zero: no limit.
-    pub connections_max: usize,
-    /// How many of them one address may have. Zero: no limit.
-    pub connections_per_address_max: usize,
-}
 
 /// Where a client connection comes from; a unix socket tells neither.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,11 +83,15 @@ struct Connection {
     gate: Rc<Gate>,
     port: Option<u16>,
     is_known: bool,
+    /// Nothing has been read of it.
+    is_new: Cell<bool>,
 }
 
 enum State {
     Parked(Socket),
+    Opening(Box<Opening>),
     Active(Active),
+    Multiplexed(Box<Multiplexed>),
     Leaving(Linger),
     Gone,
 }
@@ -139,7 +129,9 @@ impl Future for Connection {
         loop {
             let step = match std::mem::replace(&mut me.state, State::Gone) {
                 State::Parked(socket) => me.wait(socket, cx),
+                State::Opening(opening) => me.open(opening, cx),
                 State::Active(active) => me.serve(active, cx),
+                State::Multiplexed(all) => me.serve_all(all, cx),
                 State::Leaving(linger) => me.linger(linger, cx),
                 State::Gone => return Poll::Ready(()),
             };
@@ -163,6 +155,7 @@ impl Connection {
             gate,
             port,
             is_known: false,
+            is_new: Cell::new(true),
         }
     }
 
@@ -173,7 +166,7 @@ impl Connection {
         match Pin::new(&mut socket).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 let ahead = Bytes::copy_from_slice(buffer.filled());
-                return Step::Go(self.activate(socket, ahead));
+                return Step::Go(self.begin(socket, ahead));
             }
             // The client has left.
             Poll::Ready(_) => return Step::Go(State::Gone),
@@ -194,9 +187,25 @@ impl Connection {
         }
     }
 
-    /// Hands it to hyper, with what was read already.
-    fn activate(&self, socket: Socket, ahead: Bytes) -> State {
-        let client = Client {
+    /// What came first says which protocol it is, for as long as the connection lives.
+    fn begin(&self, socket: Socket, ahead: Bytes) -> State {
+        let is_new = self.is_new.replace(false);
+        if !is_new || !self.worker().settings.client.http2 {
+            return self.activate(socket, ahead);
+        }
+        match preface::listen(&ahead) {
+            Speaks::Http1 => self.activate(socket, ahead),
+            Speaks::Http2 => self.multiplex(socket, ahead),
+            Speaks::Undecided => {
+                let opening = Opening::new(socket, &ahead);
+                self.seat.is_active(opening.pulse());
+                State::Opening(Box::new(opening))
+            }
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client {
             worker: Rc::clone(self.worker()),
             gate: Rc::clone(&self.gate),
             address: self.seat.address(),
@@ -205,8 +214,12 @@ impl Connection {
                 self.port,
                 &self.worker().settings.trusted_proxies,
             ),
-        };
-        let active = Active::new(socket, ahead, client);
+        }
+    }
+
+    /// Hands it to hyper, with what was read already.
+    fn activate(&self, socket: Socket, ahead: Bytes) -> State {
+        let active = Active::new(socket, ahead, self.client());
         self.seat.is_active(active.pulse());
         State::Active(active)
     }
@@ -257,14 +270,17 @@ impl Connection {
                 self.seat.is_idle();
                 State::Parked(socket)
             }
-            Some((socket, _)) => {
-                self.count_refused(Reason::HeadTimeout);
-                self.tell_closed(Closed::HeadTimeout);
-                // What does not fit now would not be read either.
-                let _ = socket.try_write(&answer::make_bare(Reason::HeadTimeout));
-                self.leave(socket, &Farewell::Moment)
-            }
+            Some((socket, _)) => self.tell_late(socket),
         }
+    }
+
+    /// The client has not sent a whole head in time.
+    fn tell_late(&self, socket: Socket) -> State {
+        self.count_refused(Reason::HeadTimeout);
+        self.tell_closed(Closed::HeadTimeout);
+        // What does not fit now would not be read either.
+        let _ = socket.try_write(&answer::make_bare(Reason::HeadTimeout));
+        self.leave(socket, &Farewell::Moment)
     }
 
     fn abort(&self, active: Active) -> State {
@@ -309,7 +325,7 @@ impl Connection {
     fn leave(&self, socket: Socket, farewell: &Farewell) -> State {
         let limit = match farewell {
             Farewell::None => return State::Gone,
-            Farewell::Moment => linger::MOMENT,
+            Farewell::Moment => MOMENT,
             Farewell::Patient => self.worker().settings.client.linger_timeout,
         };
         self.seat.is_leaving();
@@ -359,24 +375,6 @@ fn explain(error: &hyper::Error) -> Option<Reason> {
         Some(Reason::HeadTooLarge)
     } else {
         error.is_parse().then_some(Reason::BadRequest)
-    }
-}
-
-// === impl Config ===
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            head_timeout: Duration::from_secs(15),
-            head_bytes_max: 64 * 1024,
-            head_fields_max: 100,
-            idle_timeout: Duration::from_secs(75),
-            body_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
-            linger_timeout: Duration::from_secs(30),
-            connections_max: 10_000,
-            connections_per_address_max: 0,
-        }
     }
 }
 

@@ -6,9 +6,11 @@
 mod forwarded;
 mod hop_by_hop;
 mod host;
+mod http2;
 
 pub(super) use self::forwarded::Origin;
 pub(super) use self::host::host_of;
+pub(super) use self::http2::from_http2;
 
 use std::net::IpAddr;
 

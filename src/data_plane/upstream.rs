@@ -322,6 +322,7 @@ async fn attended<F: Future>(
             return Poll::Ready(Err(failure));
         }
         exchange.park(cx, deadline.map(|(at, _)| at));
+        patience.wake_by(cx);
         Poll::Pending
     })
     .await

@@ -61,6 +61,8 @@ pub(super) struct Pulse {
     called: AtomicBool,
     /// What goes to the client besides hyper's messages, once anything has.
     hints: OnceLock<Arc<Hints>>,
+    /// It is that of one message among others on the same connection.
+    of_stream: bool,
 }
 
 /// What a connection is doing, as far as the bytes tell. As long as it is equal to what was seen before, nothing has moved.
@@ -102,6 +104,14 @@ impl Wire {
             pulse,
             ahead,
         })
+    }
+
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// The socket, and what was read ahead and nobody has asked for.
@@ -217,6 +227,19 @@ impl AsyncWrite for Wire {
 // === impl Pulse ===
 
 impl Pulse {
+    /// That of one message of HTTP/2: what is left unread of it concerns no other.
+    pub(super) fn of_stream() -> Self {
+        Self {
+            of_stream: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is that of one message among others.
+    pub(super) fn is_of_stream(&self) -> bool {
+        self.of_stream
+    }
+
     /// A message begins.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.store(self.busy.load(Relaxed) + 1, Relaxed);
@@ -226,6 +249,16 @@ impl Pulse {
     /// From here on only bytes that are read later count as heard.
     pub(super) fn forget_heard(&self) {
         self.heard.store(false, Relaxed);
+    }
+
+    /// Bytes were read by somebody else.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Relaxed);
+    }
+
+    /// Whether a write waits for the other side.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Relaxed) % 2 == 1
     }
 
     /// Whether bytes were read since.

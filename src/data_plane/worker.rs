@@ -4,21 +4,23 @@
 
 mod seat;
 
-pub(super) use self::seat::Seat;
+pub(super) use self::seat::{Seat, Tenure};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::body::Discard;
+use super::connection::Streams;
 use super::crowd::Crowd;
 use super::listen::{self, Listener};
 use super::roster::Roster;
@@ -50,6 +52,8 @@ pub(super) struct Worker {
     phase: Cell<Phase>,
     gauges: Arc<Gauges>,
     roster: Roster,
+    /// The streams of each client connection that speaks HTTP/2.
+    multiplexed: RefCell<Slab<Rc<Streams>>>,
     crowd: Arc<Crowd>,
     said_full: Cell<Option<Instant>>,
     /// How many since memory was last handed back.
@@ -152,6 +156,7 @@ impl Worker {
             phase: Cell::new(Phase::Serving),
             gauges: start.gauges,
             roster: Roster::default(),
+            multiplexed: RefCell::default(),
             crowd: start.crowd,
             said_full: Cell::new(None),
             tunnels_ended: Cell::new(0),

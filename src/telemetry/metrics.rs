@@ -269,9 +269,11 @@ impl Collector for Scrape {
         }
         let read =
             |gauge: &Mutex<Gauge>| (gauge.lock().unwrap_or_else(PoisonError::into_inner).0)();
-        families::add_connections(&mut families, read(&self.connections));
-        if let Some(clients) = self.clients.get() {
-            families::add_clients(&mut families, &clients.totals());
+        let clients = self.clients.get().map(|clients| clients.totals());
+        let http2 = clients.as_ref().map_or(0, |totals| totals.http2);
+        families::add_connections(&mut families, read(&self.connections), http2);
+        if let Some(totals) = &clients {
+            families::add_clients(&mut families, totals);
         }
         let dropped = self.lines_dropped.lock();
         let dropped = (dropped.unwrap_or_else(PoisonError::into_inner).0)();

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -58,6 +59,13 @@ impl Patience {
             ),
         };
         (!limit.is_zero()).then(|| (from + limit, failure))
+    }
+
+    /// Has whoever waits woken when another deadline counts.
+    pub(in crate::data_plane) fn wake_by(&self, cx: &Context<'_>) {
+        if let Some(upload) = &self.upload {
+            upload.wake_by(cx);
+        }
     }
 
     /// What is wrong with the request's own body, if that is to blame.

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct Upload {
     /// One more attempt may come.
     claimed: Cell<bool>,
     agreed: RefCell<Agreed>,
+    /// Whoever waits for the answer in a task of its own, and must hear when another clock runs.
+    waiter: RefCell<Option<Waker>>,
     /// None: its last byte has come.
     client: RefCell<Option<Client>>,
     store: RefCell<Store>,
@@ -133,9 +135,21 @@ impl Upload {
             attended: Cell::new(true),
             claimed: Cell::new(false),
             agreed: RefCell::new(agreed),
+            waiter: RefCell::default(),
             client: RefCell::new(Some(client)),
             store: RefCell::default(),
         })
+    }
+
+    /// Has the task woken when this comes to another state. In HTTP/1.1 the client's connection waits, and is woken anyway.
+    pub(super) fn wake_by(&self, cx: &Context<'_>) {
+        let client = self.client.borrow();
+        if client
+            .as_ref()
+            .is_some_and(|client| client.busy.pulse().is_of_stream())
+        {
+            self.waiter.replace(Some(cx.waker().clone()));
+        }
     }
 
     pub(super) fn state(&self) -> UploadState {
@@ -296,6 +310,10 @@ impl Upload {
             return;
         };
         let state = self.state.get();
+        if client.busy.pulse().is_of_stream() {
+            // The client is told that the rest is not wanted by a reset without an error: RFC 9113 section 8.1.
+            return;
+        }
         if client.incoming.is_end_stream() {
             self.come_to(UploadState::Ended);
             client.busy.pulse().forget_heard();
@@ -314,6 +332,9 @@ impl Upload {
     fn come_to(&self, state: UploadState) {
         self.state.set(state);
         self.at.set(Instant::now());
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::data_plane::wire::Socket;
 
 /// How long is enough for what is on its way.
-pub(super) const MOMENT: Duration = Duration::from_secs(1);
+pub(in crate::data_plane) const MOMENT: Duration = Duration::from_secs(1);
 
 /// How long a client may send nothing before nothing more is expected of it.
 pub(in crate::data_plane) const IDLE_MAX: Duration = Duration::from_secs(5);

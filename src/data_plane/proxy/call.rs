@@ -67,6 +67,9 @@ impl Call {
         // Taken before the message is moved, or the tunnel could not be opened later.
         let upgrade = hyper::upgrade::on(&mut request);
         let takes_hints = request.version() == Version::HTTP_11;
+        if request.version() == Version::HTTP_2 {
+            headers::from_http2(&mut request, worker.settings.client.head_fields_max)?;
+        }
         let rules = Rules {
             proxies: &worker.settings.trusted_proxies,
             expect: destination.map_or(Expect::Answer, Destination::expect),

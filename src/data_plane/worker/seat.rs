@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Worker;
 use crate::data_plane::Phase;
+use crate::data_plane::connection::{LINGER_IDLE_MAX, MOMENT, Streams};
 use crate::data_plane::roster::Call;
 use crate::data_plane::wire::Pulse;
 use crate::memory;
@@ -37,9 +38,24 @@ pub(in crate::data_plane) struct Seat {
     address: Option<IpAddr>,
 }
 
+/// Makes a connection count as one of HTTP/2, and has its streams looked at, until it is dropped.
+pub(in crate::data_plane) struct Tenure {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
 // === impl Worker ===
 
 impl Worker {
+    /// A connection speaks HTTP/2, and these are its streams.
+    pub(in crate::data_plane) fn hold(self: &Rc<Self>, streams: Rc<Streams>) -> Tenure {
+        self.clients().http2_began();
+        Tenure {
+            worker: Rc::clone(self),
+            key: self.multiplexed.borrow_mut().insert(streams),
+        }
+    }
+
     /// A place for a new client connection, unless its address has as many as it may have. Where there are many, it is the
     /// longest idle one that leaves.
     pub(in crate::data_plane) fn admit(self: &Rc<Self>, address: Option<IpAddr>) -> Option<Seat> {
@@ -136,6 +152,14 @@ impl Worker {
     /// Looks at all client connections, and closes the longest idle ones where there are many.
     pub(super) fn sweep_clients(&self, now: Instant) {
         self.roster.sweep(now, &self.settings.client);
+        let patience = if self.phase() >= Phase::ClosingIdle {
+            MOMENT
+        } else {
+            LINGER_IDLE_MAX
+        };
+        for (_, streams) in self.multiplexed.borrow().iter() {
+            streams.look(now, &self.settings.client, patience);
+        }
         if !self.crowd.is_full(self.gauges.connections()) {
             return;
         }
@@ -222,6 +246,13 @@ impl Seat {
     /// Where the client is.
     pub(in crate::data_plane) fn address(&self) -> Option<IpAddr> {
         self.address
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.worker.multiplexed.borrow_mut().remove(self.key);
+        self.worker.clients().http2_ended();
     }
 }
 

@@ -245,11 +245,14 @@ pub(super) fn add_facts(families: &mut [Family], app: &str, facts: &Facts) {
     }
 }
 
-/// Adds the number of client connections.
-pub(super) fn add_connections(families: &mut [Family], connections: u64) {
+/// Adds the number of client connections, and of those that speak HTTP/2.
+pub(super) fn add_connections(families: &mut [Family], connections: u64, http2: u64) {
     let mut to = Adder { families, app: "" };
-    to.family("hitless_client_connections")
-        .push(&[], &[label("protocol", "http1")], connections);
+    // The two are read one after the other, and one may have ended in between.
+    for (protocol, count) in [("http1", connections.saturating_sub(http2)), ("h2", http2)] {
+        to.family("hitless_client_connections")
+            .push(&[], &[label("protocol", protocol)], count);
+    }
 }
 
 /// Adds what is counted about client connections.

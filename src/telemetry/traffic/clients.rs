@@ -16,6 +16,7 @@ pub struct ClientCounters {
     closed: [Count; Closed::COUNT],
     waits: [Count; AcceptWait::COUNT],
     parked: Count,
+    http2: Count,
 }
 
 /// The sums over all workers at one moment. Every label is there, at 0 from the start.
@@ -27,6 +28,8 @@ pub struct ClientTotals {
     pub waits: Vec<(AcceptWait, u64)>,
     /// How many times a connection was taken from HTTP's hands because nothing was under way.
     pub parked: u64,
+    /// Connections that speak HTTP/2.
+    pub http2: u64,
 }
 
 // === impl Clients ===
@@ -59,6 +62,7 @@ impl Clients {
                 .map(|why| (why, sum(&|counters| counters.waits[why as usize].get())))
                 .to_vec(),
             parked: sum(&|counters| counters.parked.get()),
+            http2: sum(&|counters| counters.http2.get()),
         }
     }
 }
@@ -74,6 +78,16 @@ impl ClientCounters {
     /// A connection with nothing under way was taken from HTTP's hands.
     pub fn parked(&self) {
         self.parked.add(1);
+    }
+
+    /// A connection turned out to speak HTTP/2.
+    pub fn http2_began(&self) {
+        self.http2.add(1);
+    }
+
+    /// It is gone.
+    pub fn http2_ended(&self) {
+        self.http2.subtract(1);
     }
 
     /// Accepting had to wait.

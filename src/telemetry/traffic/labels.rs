@@ -141,6 +141,8 @@ labels! {
         WriteTimeout = "write_timeout",
         /// It was the longest idle one when others needed the room.
         Crowded = "connections_max",
+        /// The client sent frames of HTTP/2 that ask for nothing.
+        Flood = "http2_flood",
         /// Its address had as many connections as it may have.
         AddressCrowded = "connections_per_address_max",
     }
