@@ -251,7 +251,7 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 20] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
@@ -259,6 +259,9 @@ const TOOLS: [&str; 17] = [
     "aiohttp",
     "websockets",
     "curl",
+    "h2load",
+    "hyperframe",
+    "grpcio",
     "wrk",
     "slowhttptest",
     "git",
