@@ -69,7 +69,7 @@ use self::listen::Bound;
 use self::pages::CurrentPages;
 use self::route::Routes;
 use self::worker::Gauges;
-use crate::generation::AppName;
+use crate::generation::{AppName, AppProtocol};
 use crate::live::{Backend, Live};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::traffic::{Clients, Traffic};
@@ -92,6 +92,8 @@ pub struct App {
 /// The times and limits of one app's requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
+    /// What its instances speak.
+    pub protocol: AppProtocol,
     /// How long a connection to an instance may take.
     pub connect_timeout: Duration,
     /// How long the head of the answer may take, from the head of the request or, where later, the last byte of its
@@ -251,6 +253,7 @@ impl App {
 impl Default for AppConfig {
     fn default() -> Self {
         Self {
+            protocol: AppProtocol::Http1,
             connect_timeout: Duration::from_secs(3),
             answer_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(300),

@@ -93,6 +93,15 @@ impl fmt::Display for AppName {
     }
 }
 
+/// What the instances of an app speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
 /// Where an instance listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {

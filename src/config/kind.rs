@@ -29,6 +29,7 @@ use crate::control_plane::supervisor::Overlap;
 use crate::control_plane::trigger::files;
 use crate::data_plane::listen::{ListenAddress, UNIX_PATH_BYTES_MAX};
 use crate::data_plane::{Expect, TrustedProxy};
+use crate::generation::AppProtocol;
 
 /// `true` or `false`.
 #[derive(Debug)]
@@ -118,6 +119,10 @@ impl Choice for StreamPolicy {
         ("close", Self::Close),
         ("keep", Self::Keep),
     ];
+}
+
+impl Choice for AppProtocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("http1", Self::Http1), ("h2c", Self::H2c)];
 }
 
 impl Choice for Expect {

@@ -14,6 +14,7 @@ use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
 use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
 use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::Expect;
+use crate::generation::AppProtocol;
 use crate::telemetry::log;
 
 table! {
@@ -92,6 +93,7 @@ table! {
         min_ready: Number<u32, 0, 1_000>,
         overlap: Word<Overlap>,
         overlap_memory: Word<MemoryPolicy>,
+        protocol: Word<AppProtocol>,
         reserve_port: Flag,
         connect_timeout: Positive,
         answer_timeout: Time,

@@ -24,7 +24,7 @@ use crate::control_plane::endpoint::Endpoint;
 use crate::control_plane::process::{Changes, Output, Processes};
 use crate::control_plane::readiness::{self, Probe};
 use crate::control_plane::starts::Starts;
-use crate::generation::{AppName, GenerationId, Reason};
+use crate::generation::{AppName, AppProtocol, GenerationId, Reason};
 use crate::live::{self, Backend};
 
 /// How many processes a generation has, and how they are watched.
@@ -54,6 +54,8 @@ pub struct Liveness {
     pub timeout: Duration,
     /// How many failures in a row make it unwell; at least 1.
     pub failures: u32,
+    /// What it speaks.
+    pub protocol: AppProtocol,
 }
 
 impl Liveness {
@@ -75,6 +77,7 @@ impl Liveness {
             interval: Self::ADDRESS_INTERVAL,
             timeout: readiness.timeout,
             failures: Self::FAILURES,
+            protocol: readiness.protocol,
         }
     }
 }

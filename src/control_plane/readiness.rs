@@ -17,7 +17,7 @@ pub use self::probe::{Probe, check};
 
 use crate::control_plane::process::listeners::{Holder, Kin};
 use crate::control_plane::process::{Exit, Instance};
-use crate::generation::{Address, Reason, ReasonKind};
+use crate::generation::{Address, AppProtocol, Reason, ReasonKind};
 
 /// The time between two attempts to connect while nothing listens.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
@@ -44,6 +44,8 @@ pub struct Config {
     pub http: Option<String>,
     /// The `Host` of the HTTP check.
     pub host: String,
+    /// What it speaks.
+    pub protocol: AppProtocol,
     /// The statuses that count as ready.
     pub status: Vec<RangeInclusive<u16>>,
     /// Whether an accepted connection is asked for (an HTTP check implies it).
@@ -137,6 +139,7 @@ impl Default for Config {
         Self {
             http: Some("/".to_owned()),
             host: "localhost".to_owned(),
+            protocol: AppProtocol::Http1,
             status: vec![200..=499],
             tcp: false,
             notify: false,

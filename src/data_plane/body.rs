@@ -4,8 +4,10 @@
 //! Every wrapper is honest about its end and its size, for hyper frames the message by them.
 
 mod buffers;
+mod cut;
 mod discard;
 mod events;
+mod fault;
 mod gate;
 mod patience;
 mod request;
@@ -13,11 +15,13 @@ mod store;
 mod upload;
 
 pub(super) use self::buffers::{Buffers, Room};
+pub(super) use self::cut::Cut;
 pub(super) use self::discard::Discard;
+pub(super) use self::fault::UploadError;
 pub(super) use self::gate::{Gate, Key};
 pub(super) use self::patience::Patience;
 pub(super) use self::request::RequestBody;
-pub(super) use self::upload::{Agreed, Claim, Received, UploadError};
+pub(super) use self::upload::{Agreed, Claim, Received};
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,7 +38,7 @@ use self::upload::Upload;
 use super::exchange::{Exchange, Order};
 use super::headers;
 use super::record::Record;
-use super::upstream::Link;
+use super::upstream::Carrier;
 use super::wire::Busy;
 use crate::telemetry::traffic::Broken;
 
@@ -60,7 +64,7 @@ pub(super) enum Source {
 pub(super) struct AppBody {
     incoming: Incoming,
     exchange: Exchange,
-    link: Option<Link>,
+    carrier: Option<Carrier>,
     upload: Option<Rc<Upload>>,
     /// How long it may make no progress; none: as long as it likes.
     limit: Option<Duration>,
@@ -176,17 +180,17 @@ impl Error {
 // === impl AppBody ===
 
 impl AppBody {
-    /// The rest of an answer whose head came by `link`.
+    /// The rest of an answer whose head came by `carrier`.
     pub(super) fn new(
         incoming: Incoming,
         exchange: Exchange,
-        link: Link,
+        carrier: Carrier,
         patience: Patience,
     ) -> Self {
         let mut body = Self {
             incoming,
             exchange,
-            link: Some(link),
+            carrier: Some(carrier),
             upload: patience.upload,
             limit: None,
             deadline: None,
@@ -235,7 +239,7 @@ impl AppBody {
                 Poll::Ready(Some(Ok(self.passed(frame))))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.link = None;
+                self.carrier = None;
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(None) => {
@@ -293,10 +297,10 @@ impl AppBody {
     /// All of it was read: the connection can be used again, unless the request's body is still on it.
     fn end(&mut self) {
         let uploaded = self.upload.as_ref().is_none_or(|upload| upload.has_ended());
-        if let Some(link) = self.link.take()
+        if let Some(carrier) = self.carrier.take()
             && uploaded
         {
-            self.exchange.seat().give_back(link);
+            self.exchange.seat().give_back(carrier);
         }
     }
 }

@@ -10,7 +10,7 @@ mod http2;
 
 pub(super) use self::forwarded::Origin;
 pub(super) use self::host::host_of;
-pub(super) use self::http2::from_http2;
+pub(super) use self::http2::{from_http2, to_http2};
 
 use std::net::IpAddr;
 

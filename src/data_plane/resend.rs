@@ -252,11 +252,17 @@ impl Attempts {
             Some((reason, written @ Written::No)) if failed.request.is_some() => {
                 Some((reason, written))
             }
+            // It was written, and yet nobody has seen it.
+            Some((reason, written)) if failure == Failure::NotTaken && repeatable => {
+                Some((reason, written))
+            }
             Some((reason, written @ Written::Yes)) if repeatable => Some((reason, written)),
             _ => None,
         };
         let paid = may.filter(|(reason, written)| self.pays(*reason, *written));
-        if paid.is_none() && failure == Failure::LostReused {
+        // The others say something about the instance; these only about a connection.
+        let of_connection = matches!(failure, Failure::LostReused | Failure::NotTaken);
+        if paid.is_none() && of_connection {
             // Once it is all that the client gets, it is the app's answer.
             attempt.exchange.ended(self.origin(attempt), true);
         }
@@ -264,14 +270,13 @@ impl Attempts {
         self.resent = Some(reason);
         self.fresh = true;
         self.may_live = failure == Failure::Lost;
-        if failure != Failure::LostReused {
-            // The others say something about the instance; that one only about an idle connection.
+        if !of_connection {
             let address = attempt.exchange.seat().pool().address().clone();
             self.tried.push((attempt.upstream.generation(), address));
             self.failed_at(attempt);
         }
         let last = self.left == 0 && reason != ResendReason::Failover;
-        self.next = if last && failure != Failure::LostReused {
+        self.next = if last && !of_connection {
             // The last try goes to where there is most hope.
             Next::Fallback { after: After::Live }
         } else {
@@ -421,10 +426,12 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         Failure::ConnectTimedOut => Some((ResendReason::ConnectTimeout, Written::No)),
         Failure::ConnectFailed => Some((ResendReason::ConnectFailed, Written::No)),
         Failure::Unwritten => Some((ResendReason::Stale, Written::No)),
+        Failure::NotTaken => Some((ResendReason::NotTaken, Written::No)),
         Failure::LostReused => Some((ResendReason::Stale, Written::Yes)),
         Failure::Lost => Some((ResendReason::Lost, Written::Yes)),
         Failure::Recalled => Some((ResendReason::Failover, Written::Yes)),
         Failure::NoSocket
+        | Failure::BadHost
         | Failure::Truncated
         | Failure::BadAnswer
         | Failure::AnswerTooLarge

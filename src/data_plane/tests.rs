@@ -5,6 +5,7 @@ mod buffering;
 mod ending;
 mod limits;
 mod messages;
+mod multiplexed;
 mod outcomes;
 mod parking;
 mod recalling;

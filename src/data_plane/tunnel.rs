@@ -24,7 +24,7 @@ use super::body::Source;
 use super::exchange::{Exchange, Order};
 use super::headers;
 use super::record::{Line, Record};
-use super::upstream::Link;
+use super::upstream::Carrier;
 use super::wire::{Io, Socket};
 use super::worker::Seat;
 use crate::telemetry::traffic::{Closed, Reason, StreamKind};
@@ -45,7 +45,7 @@ struct Tunnel {
 /// When nobody asked for a tunnel, or the app switched to another protocol than was asked for.
 pub(super) fn open(
     mut response: Response<Incoming>,
-    link: Link,
+    carrier: Carrier,
     asked: Option<OnUpgrade>,
     exchange: Exchange,
     seat: Seat,
@@ -56,7 +56,7 @@ pub(super) fn open(
         return Err(Reason::BadUpgrade);
     }
     let app = hyper::upgrade::on(&mut response);
-    link.detach();
+    carrier.detach();
     exchange.become_stream(StreamKind::Websocket);
     let tunnel = Tunnel {
         exchange,

@@ -4,10 +4,12 @@
 
 mod connect;
 mod failure;
+mod multiplexed;
 mod pool;
+mod shared;
 
 pub(super) use self::failure::{Failed, Failure};
-pub(super) use self::pool::{InFlight, Link};
+pub(super) use self::pool::{Carrier, InFlight, Link};
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -28,7 +30,7 @@ use super::App;
 use super::body::{Patience, RequestBody};
 use super::exchange::{Exchange, Order, Recall, Register};
 use super::site::Site;
-use crate::generation::{Address, GenerationId};
+use crate::generation::{Address, AppProtocol, GenerationId};
 use crate::live::{Backend, Generation, Instance, Lease, Orders, Outcomes};
 use crate::telemetry::traffic::{Connected, Counters};
 
@@ -52,7 +54,7 @@ pub(super) struct Terms<'a> {
 }
 
 /// The answer's head, on the connection that the rest of it will come by.
-pub(super) type Reply = (Response<Incoming>, Link);
+pub(super) type Reply = (Response<Incoming>, Carrier);
 
 // === impl Upstream ===
 
@@ -139,6 +141,9 @@ impl Upstream {
         request: Request<RequestBody>,
         terms: Terms<'_>,
     ) -> Result<Reply, Box<Failed>> {
+        if self.app.config.protocol == AppProtocol::H2c {
+            return self.send_multiplexed(exchange, request, terms).await;
+        }
         let patience = terms.patience;
         let mut request = request;
         if !terms.fresh
@@ -146,7 +151,7 @@ impl Upstream {
         {
             self.counters().connected(Connected::Reused);
             match self.send_on(&mut link, exchange, request, patience).await {
-                Ok(response) => return Ok((response, link)),
+                Ok(response) => return Ok((response, Carrier::Link(link))),
                 Err(failed) => match *failed {
                     // Closed while idle: nothing was written, and a fresh connection will do for any method.
                     Failed {
@@ -175,7 +180,7 @@ impl Upstream {
             }
             _ => exchange.instance_did(Outcomes::connected),
         }
-        Ok((response?, link))
+        Ok((response?, Carrier::Link(link)))
     }
 
     async fn send_on(
@@ -213,16 +218,21 @@ impl Upstream {
             Ok((sender, task, pulse)) => Ok(Link::new(sender, task, pulse)),
             Err(error) => Err(error),
         };
-        if let Err(Failure::Refused) = &connected {
+        let result = connected.as_ref().map(|_| ()).map_err(|error| *error);
+        self.count_connected(exchange, result);
+        connected
+    }
+
+    fn count_connected(&self, exchange: &Exchange, result: Result<(), Failure>) {
+        if result == Err(Failure::Refused) {
             exchange.instance_did(Outcomes::refused);
         }
-        self.counters().connected(match &connected {
-            Ok(_) => Connected::Opened,
+        self.counters().connected(match result {
+            Ok(()) => Connected::Opened,
             Err(Failure::Refused) => Connected::Refused,
             Err(Failure::ConnectTimedOut) => Connected::TimedOut,
             Err(_) => Connected::Failed,
         });
-        connected
     }
 
     fn load(&self, instance: &Instance) -> u32 {

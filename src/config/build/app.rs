@@ -16,7 +16,7 @@ use crate::control_plane::trigger::files;
 use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::AppConfig;
 use crate::data_plane::route::Route;
-use crate::generation::AppName;
+use crate::generation::{AppName, AppProtocol};
 
 pub(super) fn app(
     name: &Spanned<String>,
@@ -26,7 +26,8 @@ pub(super) fn app(
     warnings: &mut Vec<Problem>,
 ) -> App {
     let backing = backing::backing(name, &mut raw, overrides, problems);
-    let ready = ready(section(raw.ready.take()), overrides);
+    let protocol = or(raw.protocol.take(), AppProtocol::Http1);
+    let ready = ready(section(raw.ready.take()), protocol, overrides);
     let at = format!("app.{}", name.get_ref());
     let named = backing.addresses().map(|list| list.len());
     let instances = instances(&mut raw, &ready, named, &at, overrides, problems);
@@ -43,7 +44,10 @@ pub(super) fn app(
         None => vec![Route::default()],
     };
     let watch = watch(section(raw.watch.take()), &at, overrides, warnings);
-    let traffic = traffic(raw, failover);
+    let traffic = AppConfig {
+        protocol,
+        ..traffic(raw, failover)
+    };
     if driver.drain_timeout < traffic.answer_timeout {
         if drain_span.is_some() || overrides.drain_timeout.is_some() {
             let span = drain_span.filter(|_| overrides.drain_timeout.is_none());
@@ -134,10 +138,12 @@ fn watch(
     }
 }
 
-/// Without `http`, `tcp` or `notify` the path `/` is asked for; with one of them only that.
-fn ready(raw: raw::Ready, overrides: &Overrides) -> readiness::Config {
+/// Without `http`, `tcp` or `notify` the path `/` is asked for; with one of them only that. A server of gRPC has no paths to
+/// ask for, and is asked for a connection.
+fn ready(raw: raw::Ready, protocol: AppProtocol, overrides: &Overrides) -> readiness::Config {
     let default = readiness::Config::default();
     let (tcp, notify) = (or(raw.tcp, default.tcp), or(raw.notify, default.notify));
+    let tcp = tcp || (protocol == AppProtocol::H2c && raw.http.is_none() && !notify);
     let http = match raw.http {
         None if tcp || notify => None,
         None => default.http,
@@ -165,6 +171,7 @@ fn ready(raw: raw::Ready, overrides: &Overrides) -> readiness::Config {
             default.start_timeout,
         ),
         warm_up: or(raw.warm_up, default.warm_up),
+        protocol,
     }
 }
 
@@ -218,6 +225,7 @@ fn liveness(raw: raw::Liveness, ready: &readiness::Config) -> Liveness {
         interval: or(raw.interval, Liveness::INTERVAL),
         timeout: or(raw.timeout, Liveness::TIMEOUT),
         failures: or(raw.failures, Liveness::FAILURES),
+        protocol: ready.protocol,
     }
 }
 
@@ -305,5 +313,6 @@ fn traffic(raw: raw::App, failover: raw::Failover) -> AppConfig {
         ),
         hold_requests: or(hold.requests, default.hold_requests),
         hold_timeout: or(hold.timeout, default.hold_timeout),
+        ..default
     }
 }

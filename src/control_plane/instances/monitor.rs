@@ -112,6 +112,7 @@ impl Asked<'_> {
             host: liveness.host,
             status: liveness.status,
             timeout: liveness.timeout,
+            protocol: liveness.protocol,
             ..readiness::Config::default()
         };
         let (mut failures, mut hurried) = (0, false);

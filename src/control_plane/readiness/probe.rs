@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Builder;
 use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response, body::Incoming};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Config;
-use crate::generation::Address;
+use crate::generation::{Address, AppProtocol};
 
 /// How long the rest of an answer is read, so that the app sees no broken pipe.
 const REST_MAX: Duration = Duration::from_millis(100);
@@ -93,8 +94,8 @@ pub(super) async fn ask(config: &Config, address: &Address) -> Result<Probe, Pro
             return Ok(Probe::Connected);
         };
         let status = match connection {
-            Connection::Tcp(stream) => get(stream, path, &config.host).await,
-            Connection::Unix(stream) => get(stream, path, &config.host).await,
+            Connection::Tcp(stream) => get(stream, path, config).await,
+            Connection::Unix(stream) => get(stream, path, config).await,
         }?;
         if config.status.iter().any(|range| range.contains(&status)) {
             Ok(Probe::Answered(status))
@@ -146,29 +147,47 @@ async fn open(address: &Address) -> Result<Connection, Probe> {
 }
 
 /// The status of the answer to one GET. No redirect is followed: the answer is what counts.
-async fn get<IO>(io: IO, path: &str, host: &str) -> Result<u16, Probe>
+async fn get<IO>(io: IO, path: &str, config: &Config) -> Result<u16, Probe>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let request = Request::get(path)
-        .header(HOST, host)
-        .header(USER_AGENT, "hitless-probe")
-        .header(ACCEPT, "*/*")
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| broken(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io))
-        .await
-        .map_err(|error| broken(&error))?;
     // The connection ends with this function, whichever way it ends.
     let mut tasks = JoinSet::new();
-    tasks.spawn(connection);
-    let answer = sender.send_request(request).await;
+    let answer = match config.protocol {
+        AppProtocol::Http1 => {
+            let request = request(path).header(HOST, &config.host);
+            let request = request
+                .header(CONNECTION, "close")
+                .body(Empty::<Bytes>::new());
+            let handshake = http1::handshake(TokioIo::new(io)).await;
+            let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+            tasks.spawn(connection);
+            sender
+                .send_request(request.map_err(|error| broken(&error))?)
+                .await
+        }
+        AppProtocol::H2c => {
+            let request =
+                request(&format!("http://{}{path}", config.host)).body(Empty::<Bytes>::new());
+            let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await;
+            let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+            tasks.spawn(connection);
+            sender
+                .send_request(request.map_err(|error| broken(&error))?)
+                .await
+        }
+    };
     let answer = answer.map_err(|error| broken(&error))?;
     let status = answer.status().as_u16();
     // Whatever comes, the head has been judged.
     let _ = timeout(REST_MAX, read_rest(answer)).await;
     Ok(status)
+}
+
+fn request(target: &str) -> Builder {
+    Request::get(target)
+        .header(USER_AGENT, "hitless-probe")
+        .header(ACCEPT, "*/*")
 }
 
 async fn read_rest(answer: Response<Incoming>) {
@@ -250,6 +269,30 @@ mod tests {
             assert!(head.contains("user-agent: hitless-probe\r\n"), "{head}");
         }
         assert_eq!(asked.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_app_of_http2_is_asked_in_its_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            let answer = Response::builder().status(204).body(()).unwrap();
+            respond.send_response(answer, true).unwrap();
+            while connection.accept().await.is_some() {}
+            request
+        });
+        let config = Config {
+            protocol: AppProtocol::H2c,
+            http: Some("/health?full".to_owned()),
+            ..Config::default()
+        };
+        assert_eq!(ask(&config, &address).await, Ok(Probe::Answered(204)));
+        let request = server.await.unwrap();
+        assert_eq!(request.uri(), "http://localhost/health?full");
+        assert_eq!(request.headers()["user-agent"], "hitless-probe");
     }
 
     #[tokio::test]

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::upload::{Agreed, AttemptNumber, Upload, UploadError};
+use super::cut::Cut;
+use super::fault::UploadError;
+use super::upload::{Agreed, AttemptNumber, Upload};
 use crate::data_plane::site::Ledger;
 use crate::data_plane::wire::{Busy, Pulse};
 use crate::data_plane::worker::Worker;
@@ -27,6 +29,8 @@ struct Open {
     attempt: AttemptNumber,
     /// The app's connection has not been given all of it.
     busy: Option<Busy>,
+    /// Whoever sends it may give it up.
+    cut: Option<Rc<Cut>>,
 }
 
 // === impl RequestBody ===
@@ -53,6 +57,7 @@ impl RequestBody {
             upload,
             attempt,
             busy: None,
+            cut: None,
         };
         Self { open: Some(open) }
     }
@@ -69,6 +74,12 @@ impl RequestBody {
         if let Some(open) = &mut self.open {
             open.busy = Some(pulse.begin());
         }
+    }
+
+    /// It shares its connection with others, and ends when it is cut; none: there is nothing to come.
+    pub(in crate::data_plane) fn can_be_cut(&mut self) -> Option<Rc<Cut>> {
+        let open = self.open.as_mut()?;
+        Some(Rc::clone(open.cut.get_or_insert_default()))
     }
 
     /// What all attempts share, while there is something to come.
@@ -89,6 +100,10 @@ impl Body for RequestBody {
         let Some(open) = &me.open else {
             return Poll::Ready(None);
         };
+        if open.cut.as_ref().is_some_and(|cut| cut.is_cut(cx)) {
+            me.leave();
+            return Poll::Ready(Some(Err(UploadError::given_up())));
+        }
         let polled = open.upload.poll_frame(open.attempt, cx);
         let ended = match &polled {
             Poll::Ready(Some(Ok(_))) => open.upload.is_passed(),

@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use super::fault::UploadError;
 use super::store::{Piece, Store};
 use super::{Discard, Gate, RequestBody};
 use crate::data_plane::headers;
@@ -61,15 +62,6 @@ pub(in crate::data_plane) struct Agreed {
     pub(in crate::data_plane) gate: Option<Gate>,
     /// Where what comes is added up for the access log.
     pub(in crate::data_plane) counter: Option<Rc<Cell<u64>>>,
-}
-
-/// Why a body did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::data_plane) enum UploadError {
-    #[error("the client's body ended early: {0}")]
-    Client(#[from] hyper::Error),
-    #[error("the client's body is larger than allowed")]
-    TooLarge,
 }
 
 /// Counts the attempts that pass a body on, the first being 0.

@@ -1,6 +1,7 @@
-//! What a head of HTTP/2 needs before it is rewritten like any other: RFC 9113 section 8.
+//! What a head of HTTP/2 needs before it is rewritten like any other, and after: RFC 9113 section 8.
 
-use http::header::{COOKIE, HOST};
+use http::header::{CONNECTION, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Request};
 
 use crate::telemetry::traffic::Reason;
@@ -20,6 +21,30 @@ pub(in crate::data_plane) fn from_http2<B>(
     }
     name_host(request)?;
     join_crumbs(request.headers_mut());
+    Ok(())
+}
+
+/// Turns a request that was rewritten for an app into one of HTTP/2. One that is one already stays as it is.
+///
+/// # Errors
+///
+/// The host cannot be an authority.
+pub(in crate::data_plane) fn to_http2<B>(request: &mut Request<B>) -> Result<(), Reason> {
+    let headers = request.headers_mut();
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    let Some(host) = headers.remove(HOST) else {
+        return Ok(());
+    };
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadRequest)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    let path = parts.path_and_query;
+    parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Reason::BadRequest)?;
+    *request.version_mut() = http::Version::HTTP_2;
     Ok(())
 }
 
@@ -79,6 +104,20 @@ mod tests {
     fn a_host_that_is_another_one_is_refused() {
         let mut asked = request("http://example.org/", &[("host", "evil.example")]);
         assert_eq!(from_http2(&mut asked, 100), Err(Reason::BadRequest));
+    }
+
+    #[test]
+    fn a_request_for_an_app_of_http2_has_no_fields_of_a_connection() {
+        let fields = [("host", "a:81"), ("te", "trailers"), ("connection", "te")];
+        let mut asked = request("/path?query", &fields);
+        to_http2(&mut asked).unwrap();
+        to_http2(&mut asked).unwrap();
+        assert_eq!(asked.uri(), "http://a:81/path?query");
+        let left: Vec<_> = asked.headers().keys().collect();
+        assert_eq!(left, ["te"]);
+        let mut asked = request("*", &fields);
+        to_http2(&mut asked).unwrap();
+        assert_eq!(asked.uri().path(), "*");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::data_plane::body::{Claim, Received, RequestBody, Room};
 use crate::data_plane::exchange::Recall;
 use crate::data_plane::record::Record;
 use crate::data_plane::site::Site;
-use crate::data_plane::upstream::Failed;
+use crate::data_plane::upstream::{Failed, Failure};
+use crate::generation::AppProtocol;
 use crate::telemetry::traffic::Reason;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -49,8 +50,10 @@ impl Again {
     pub(super) fn of(request: &Request<RequestBody>, config: &AppConfig) -> Option<Self> {
         let idempotent = request.method().is_idempotent()
             || (config.resend_idempotency_key && request.headers().contains_key(IDEMPOTENCY_KEY));
-        let keeping = Keeping::of(request.body(), idempotent, config);
-        if !idempotent && config.buffer_requests == 0 {
+        // An app of HTTP/2 may say that it has not taken a request, whatever its method.
+        let may_be_refused = config.protocol == AppProtocol::H2c;
+        let keeping = Keeping::of(request.body(), idempotent || may_be_refused, config);
+        if !idempotent && !may_be_refused && config.buffer_requests == 0 {
             return None;
         }
         if !request.body().is_end_stream() && keeping.is_nothing() {
@@ -113,7 +116,8 @@ impl Again {
 
     /// Whether it may go to the app once more after it was written and failed like this.
     pub(super) fn may_follow(&self, failed: &Failed) -> bool {
-        let untaken = failed.untaken && self.keeping.buffered_max > 0;
+        let untaken = failed.failure == Failure::NotTaken
+            || (failed.untaken && self.keeping.buffered_max > 0);
         (self.idempotent || untaken) && self.is_whole()
     }
 
@@ -152,14 +156,14 @@ impl Again {
 // === impl Keeping ===
 
 impl Keeping {
-    fn of(body: &RequestBody, idempotent: bool, config: &AppConfig) -> Self {
+    fn of(body: &RequestBody, may_stream: bool, config: &AppConfig) -> Self {
         let size = body.size_hint().exact();
         let fitting = |max: usize| {
             let fits = size.is_none_or(|size| size <= max as u64);
             if fits { max } else { 0 }
         };
         Self {
-            streamed_max: fitting(if idempotent {
+            streamed_max: fitting(if may_stream {
                 config.resend_body_max
             } else {
                 0

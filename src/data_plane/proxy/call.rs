@@ -189,20 +189,27 @@ impl Call {
         client: &Client,
         record: &mut Record,
     ) -> Result<Response<Source>, Reason> {
-        let (mut response, mut link) = reply;
+        let (mut response, mut carrier) = reply;
         exchange.answered();
         // Nothing of the request is needed again.
         self.again = None;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let generation = exchange.generation();
             let asked = self.upgrade.take();
-            let opened = tunnel::open(response, link, asked, exchange, client.successor(), record);
+            let opened = tunnel::open(
+                response,
+                carrier,
+                asked,
+                exchange,
+                client.successor(),
+                record,
+            );
             let outcomes = &generation.payload.outcomes;
             outcomes.ended(self.site.index(), origin, opened.is_err());
             return opened;
         }
         let bad = response.status().is_server_error();
-        link.read_head(&response);
+        carrier.read_head(&response);
         let passable = headers::toward_client(&mut response);
         exchange.ended(origin, bad || passable.is_err());
         passable?;
@@ -221,7 +228,7 @@ impl Call {
         }
         let coding = coding(response.headers());
         Ok(response.map(|incoming| {
-            let body = AppBody::new(incoming, exchange, link, self.patience);
+            let body = AppBody::new(incoming, exchange, carrier, self.patience);
             Source::App(match kind {
                 None => body.with_limit(config.body_timeout),
                 Some(StreamKind::EventStream) => body.with_events(coding),

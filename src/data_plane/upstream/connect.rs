@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Failure;
+use super::shared::{self, Shared};
 use crate::data_plane::body::RequestBody;
 use crate::data_plane::wire::{Pulse, Socket, Wire};
 use crate::generation::Address;
@@ -23,11 +24,7 @@ pub(super) async fn connect(
     address: &Address,
     limit: Duration,
 ) -> Result<(SendRequest<RequestBody>, AbortHandle, Arc<Pulse>), Failure> {
-    let socket = match timeout(limit, open(address)).await {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return Err(explain(&error)),
-        Err(_) => return Err(Failure::ConnectTimedOut),
-    };
+    let socket = open_within(address, limit).await?;
     let pulse = Arc::new(Pulse::default());
     let io = Wire::new(socket, Arc::clone(&pulse));
     let mut builder = Builder::new();
@@ -39,6 +36,20 @@ pub(super) async fn connect(
         let _ = connection.with_upgrades().await;
     });
     Ok((sender, task.abort_handle(), pulse))
+}
+
+/// The same for HTTP/2, by prior knowledge.
+pub(super) async fn connect_shared(address: &Address, limit: Duration) -> Result<Shared, Failure> {
+    let socket = open_within(address, limit).await?;
+    shared::handshake(Wire::new(socket, Arc::default())).await
+}
+
+async fn open_within(address: &Address, limit: Duration) -> Result<Socket, Failure> {
+    match timeout(limit, open(address)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(explain(&error)),
+        Err(_) => Err(Failure::ConnectTimedOut),
+    }
 }
 
 async fn open(address: &Address) -> io::Result<Socket> {

@@ -32,6 +32,10 @@ pub(in crate::data_plane) enum Failure {
     NoSocket,
     /// Not written: a fresh connection closed before. (An idle one that did is replaced at once.)
     Unwritten,
+    /// Not written: its host cannot be named in HTTP/2.
+    BadHost,
+    /// Written, and the app said that it had not looked at it: REFUSED_STREAM, or GOAWAY above it.
+    NotTaken,
     /// Written on a connection that had been idle, which closed without a byte of the answer.
     LostReused,
     /// Written, and the connection closed without a byte of the answer.
@@ -73,6 +77,23 @@ pub(super) fn explain(error: &hyper::Error, link: &Link, patience: &Patience) ->
     }
 }
 
+/// The same for a stream of HTTP/2. `was_idle`: nothing else was under way on its connection.
+pub(super) fn explain_stream(error: &hyper::Error, was_idle: bool, patience: &Patience) -> Failure {
+    if let Some(failure) = patience.body_failure() {
+        return failure;
+    }
+    match source_of::<h2::Error>(error) {
+        // RFC 9113 section 8.7.
+        Some(error) if error.is_remote() && error.is_go_away() => Failure::NotTaken,
+        Some(error) if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
+            Failure::NotTaken
+        }
+        Some(error) if error.is_library() => Failure::BadAnswer,
+        _ if was_idle => Failure::LostReused,
+        _ => Failure::Lost,
+    }
+}
+
 /// Whether the other side reset the connection rather than ending it.
 pub(super) fn is_reset(error: &hyper::Error) -> bool {
     system_error(error).is_some_and(is_reset_kind)
@@ -87,10 +108,14 @@ fn is_reset_kind(kind: io::ErrorKind) -> bool {
 
 /// What the system said, as far as it is to blame.
 fn system_error(error: &hyper::Error) -> Option<io::ErrorKind> {
+    source_of::<io::Error>(error).map(io::Error::kind)
+}
+
+fn source_of<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let mut source = error.source();
     while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
         }
         source = error.source();
     }
@@ -116,7 +141,10 @@ impl Failure {
     /// What this error of the client's body means.
     pub(in crate::data_plane) fn of_body(error: &hyper::Error) -> Self {
         let is_end = |kind| kind == io::ErrorKind::UnexpectedEof || is_reset_kind(kind);
-        if error.is_incomplete_message() || system_error(error).is_some_and(is_end) {
+        // Over HTTP/2 it takes its stream back.
+        let is_reset = source_of::<h2::Error>(error).is_some_and(h2::Error::is_remote);
+        let is_ended = error.is_incomplete_message() || system_error(error).is_some_and(is_end);
+        if is_reset || is_ended {
             Self::ClientGone
         } else {
             Self::BadBody
@@ -137,6 +165,8 @@ impl Failure {
             | Self::AnswerTooLarge
             | Self::AnswerTimedOut => true,
             Self::NoSocket
+            | Self::BadHost
+            | Self::NotTaken
             | Self::LostReused
             | Self::BadBody
             | Self::ClientGone
@@ -154,12 +184,14 @@ impl From<Failure> for Reason {
             Failure::Refused => Self::ConnectionRefused,
             Failure::ConnectTimedOut => Self::ConnectionTimeout,
             Failure::ConnectFailed | Failure::NoSocket => Self::ConnectionFailed,
-            Failure::Unwritten | Failure::LostReused | Failure::Lost | Failure::Truncated => {
-                Self::ConnectionLost
-            }
+            Failure::Unwritten
+            | Failure::NotTaken
+            | Failure::LostReused
+            | Failure::Lost
+            | Failure::Truncated => Self::ConnectionLost,
             Failure::BadAnswer => Self::BadAnswer,
             Failure::AnswerTooLarge => Self::AnswerTooLarge,
-            Failure::BadBody => Self::BadRequest,
+            Failure::BadBody | Failure::BadHost => Self::BadRequest,
             Failure::ClientGone => Self::ClientGone,
             Failure::BodyTooLarge => Self::BodyTooLarge,
             Failure::BodyTimedOut => Self::BodyTimeout,
@@ -174,6 +206,7 @@ impl From<UploadError> for Failure {
         match error {
             UploadError::Client(error) => Self::of_body(&error),
             UploadError::TooLarge => Self::BodyTooLarge,
+            UploadError::GivenUp(_) => Self::ClientGone,
         }
     }
 }

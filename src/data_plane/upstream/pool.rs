@@ -13,6 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::shared::{Shares, Stream};
 use crate::data_plane::AppConfig;
 use crate::data_plane::body::RequestBody;
 use crate::data_plane::headers;
@@ -29,6 +30,8 @@ pub(in crate::data_plane) struct Pool {
     instance: Instance,
     /// The one used last is at the end and is taken first, so that the others can go when load falls.
     idle: RefCell<Vec<Idle>>,
+    /// Those of an app that speaks HTTP/2.
+    shares: Shares,
     in_flight: Cell<u32>,
     idle_max: usize,
     idle_timeout: Duration,
@@ -54,6 +57,15 @@ pub(in crate::data_plane) struct Link {
     idle_timeout: Option<Duration>,
 }
 
+/// What an answer comes by.
+#[derive(Debug)]
+pub(in crate::data_plane) enum Carrier {
+    /// A connection of its own.
+    Link(Link),
+    /// A part of one.
+    Stream(#[expect(dead_code, reason = "it lasts as long as the answer")] Stream),
+}
+
 // === impl Pool ===
 
 impl Pool {
@@ -61,6 +73,7 @@ impl Pool {
         Self {
             instance,
             idle: RefCell::default(),
+            shares: Shares::default(),
             in_flight: Cell::new(0),
             idle_max: config.pool_max,
             idle_timeout: config.pool_idle_timeout,
@@ -89,17 +102,24 @@ impl Pool {
     pub(super) fn clear(&self) {
         let idle = self.idle.take();
         drop(idle);
+        self.shares.clear();
     }
 
     /// Closes what was idle for too long.
     pub(super) fn expire(&self, now: Instant) {
         let keep = |idle: &Idle| idle.until > now && !idle.link.sender.is_closed();
         self.idle.borrow_mut().retain(keep);
+        self.shares.expire(now, self.idle_timeout);
+    }
+
+    /// Connections that several requests use at once.
+    pub(super) fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_unused(&self) -> bool {
-        self.in_flight.get() == 0 && self.idle.borrow().is_empty()
+        self.in_flight.get() == 0 && self.idle.borrow().is_empty() && self.shares.is_empty()
     }
 
     fn take(&self) -> Option<Link> {
@@ -141,7 +161,9 @@ impl InFlight {
     }
 
     /// The exchange on it ended well, and it can be used again.
-    pub(in crate::data_plane) fn give_back(&self, link: Link) {
+    pub(in crate::data_plane) fn give_back(&self, carrier: Carrier) {
+        // The others share their connection as it is.
+        let Carrier::Link(link) = carrier else { return };
         if link.idle_timeout != Some(Duration::ZERO) && !link.sender.is_closed() {
             self.0.put(link);
         }
@@ -151,6 +173,24 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+// === impl Carrier ===
+
+impl Carrier {
+    /// Reads from the head of an answer how long the connection may be kept. Call it before the head is rewritten.
+    pub(in crate::data_plane) fn read_head<B>(&mut self, response: &Response<B>) {
+        if let Self::Link(link) = self {
+            link.read_head(response);
+        }
+    }
+
+    /// The connection is a tunnel from now on, and its task ends by itself.
+    pub(in crate::data_plane) fn detach(self) {
+        if let Self::Link(link) = self {
+            link.detach();
+        }
     }
 }
 
@@ -190,8 +230,7 @@ impl Link {
         self.pulse.is_flushed()
     }
 
-    /// Reads from the head of an answer how long the connection may be kept. Call it before the head is rewritten.
-    pub(in crate::data_plane) fn read_head<B>(&mut self, response: &Response<B>) {
+    fn read_head<B>(&mut self, response: &Response<B>) {
         // hyper would talk HTTP/1.0 from then on, without chunks.
         let closes =
             response.version() != Version::HTTP_11 || headers::says_close(response.headers());
@@ -204,7 +243,7 @@ impl Link {
     }
 
     /// The connection is a tunnel from now on, and its task ends by itself.
-    pub(in crate::data_plane) fn detach(mut self) {
+    fn detach(mut self) {
         self.task = None;
     }
 }

@@ -183,6 +183,8 @@ labels! {
         ConnectFailed = "connect_failed",
         /// An idle connection turned out to be closed, or one closed before anything was written.
         Stale = "stale",
+        /// The app said over HTTP/2 that it had not taken the request.
+        NotTaken = "not_taken",
         /// The connection was lost after the request was written, and the request may be repeated.
         Lost = "lost",
         /// Its generation, which is not trusted, answered with a 500, 502, 503 or 504.

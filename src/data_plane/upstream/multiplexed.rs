@@ -1,0 +1,123 @@
+//! Sending a request to an app that speaks HTTP/2.
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::failure::{explain_stream, is_reset};
+use super::shared::Stream;
+use super::{Carrier, Failed, Failure, Reply, Terms, Upstream, attended, connect};
+use crate::data_plane::body::{Patience, RequestBody};
+use crate::data_plane::exchange::Exchange;
+use crate::data_plane::headers;
+use crate::live::Outcomes;
+use crate::telemetry::traffic::Connected;
+
+impl Upstream {
+    /// Sends a request on a connection that others use as well, and waits for the head of its answer.
+    pub(super) async fn send_multiplexed(
+        &self,
+        exchange: &Exchange,
+        mut request: Request<RequestBody>,
+        terms: Terms<'_>,
+    ) -> Result<Reply, Box<Failed>> {
+        let patience = terms.patience;
+        if headers::to_http2(&mut request).is_err() {
+            return Err(Failed::boxed(Failure::BadHost, None));
+        }
+        let pool = exchange.seat().pool();
+        if !terms.fresh {
+            while let Some(mut stream) = pool.shares().stream() {
+                self.counters().connected(Connected::Reused);
+                match self.send_by(&mut stream, exchange, request, patience).await {
+                    Ok(response) => return Ok((response, Carrier::Stream(stream))),
+                    Err(failed) => match *failed {
+                        // It had closed: nothing was written.
+                        Failed {
+                            failure: Failure::Unwritten,
+                            request: Some(unwritten),
+                            ..
+                        } => {
+                            pool.shares().forget(&stream);
+                            request = unwritten;
+                        }
+                        other => return Err(Box::new(other)),
+                    },
+                }
+            }
+        }
+        let mut stream = match self.dial(exchange, patience).await {
+            Ok(stream) => stream,
+            Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+        };
+        let sent = self.send_by(&mut stream, exchange, request, patience).await;
+        match &sent {
+            // Accepted, and reset before anything was written: a listener that is being closed does so.
+            Err(failed) if failed.failure == Failure::Unwritten && failed.untaken => {
+                exchange.instance_did(Outcomes::refused);
+            }
+            _ => exchange.instance_did(Outcomes::connected),
+        }
+        Ok((sent?, Carrier::Stream(stream)))
+    }
+
+    /// Room on a connection that is made now, by this request or by another one.
+    async fn dial(&self, exchange: &Exchange, patience: &Patience) -> Result<Stream, Failure> {
+        let shares = exchange.seat().pool().shares();
+        while let Some(dialed) = shares.dialed() {
+            if let Some(Err(failure)) = attended(exchange, patience, dialed).await? {
+                return Err(failure);
+            }
+            if let Some(stream) = shares.stream() {
+                return Ok(stream);
+            }
+        }
+        let dialing = shares.dial();
+        let connecting = connect::connect_shared(
+            exchange.seat().pool().address(),
+            self.app.config.connect_timeout,
+        );
+        let connected = attended(exchange, patience, connecting).await?;
+        self.count_connected(
+            exchange,
+            connected.as_ref().map(|_| ()).map_err(|error| *error),
+        );
+        match connected {
+            Ok(shared) => {
+                let stream = shares.keep(shared, self.retired.get());
+                dialing.ended(Ok(()));
+                Ok(stream)
+            }
+            Err(failure) => {
+                dialing.ended(Err(failure));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn send_by(
+        &self,
+        stream: &mut Stream,
+        exchange: &Exchange,
+        request: Request<RequestBody>,
+        patience: &Patience,
+    ) -> Result<Response<Incoming>, Box<Failed>> {
+        let was_idle = stream.was_idle;
+        let sent = stream.send(request);
+        match attended(exchange, patience, sent).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => {
+                let request = error.take_message();
+                let failure = match &request {
+                    Some(_) => Failure::Unwritten,
+                    None => explain_stream(error.error(), was_idle, patience),
+                };
+                Err(Box::new(Failed {
+                    failure,
+                    request,
+                    untaken: is_reset(error.error()),
+                }))
+            }
+            Err(failure) => Err(Failed::boxed(failure, None)),
+        }
+    }
+}
