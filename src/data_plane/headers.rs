@@ -4,11 +4,13 @@
 //! Decides nothing about where a request goes and performs no I/O.
 
 mod forwarded;
+mod handshake;
 mod hop_by_hop;
 mod host;
 mod http2;
 
 pub(super) use self::forwarded::Origin;
+pub(super) use self::handshake::{Handshake, without_upgrade};
 pub(super) use self::host::host_of;
 pub(super) use self::http2::{from_http2, to_http2};
 

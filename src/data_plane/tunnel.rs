@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
+use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
 use self::closing::CloseCode;
@@ -72,9 +73,8 @@ pub(super) fn open(
 impl Tunnel {
     async fn run(self, client: OnUpgrade, app: OnUpgrade) {
         // An error means that one of the two went away before the tunnel was there.
-        if let Ok((client, app)) = tokio::try_join!(client, app)
-            && let (Some((client, ahead)), Some((app, behind))) = (taken(client), taken(app))
-        {
+        if let Ok((client, app)) = tokio::try_join!(client, app) {
+            let ((client, ahead), (app, behind)) = (taken(client), taken(app));
             client.notice_death();
             app.notice_death();
             let relay = Relay::new((client, ahead), (app, behind), &self);
@@ -150,8 +150,15 @@ impl Counted for Tunnel {
 }
 
 /// One end of a tunnel, and what hyper had read of it beyond the head.
-fn taken(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
-    let Parts { io, read_buf, .. } = upgraded.downcast::<Io>().ok()?;
+fn taken(upgraded: Upgraded) -> (Socket, Bytes) {
+    let Parts { io, read_buf, .. } = match upgraded.downcast::<Io>() {
+        Ok(parts) => parts,
+        // A stream of HTTP/2.
+        Err(upgraded) => {
+            let stream = Box::new(TokioIo::new(upgraded));
+            return (Socket::Stream(stream), Bytes::new());
+        }
+    };
     let (socket, ahead) = io.into_inner().into_parts();
     // What the wire still has came after what hyper has.
     let read = match (read_buf.is_empty(), ahead.is_empty()) {
@@ -159,5 +166,5 @@ fn taken(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
         (true, false) => ahead,
         (false, false) => [read_buf, ahead].concat().into(),
     };
-    Some((socket, read))
+    (socket, read)
 }

@@ -317,6 +317,68 @@ def what_hitless_answers_itself_says_why():
         fine(wire, 3)
 
 
+# --- WebSockets: RFC 8441
+
+
+def connect(wire, stream, path, protocol="websocket", fields=()):
+    head = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"), (":path", path), (":authority", "a")]
+    wire.head(stream, head + [("sec-websocket-version", "13"), *fields], end=False)
+
+
+@case
+def a_websocket_reaches_an_app_of_http_1_1():
+    with opened().greet() as wire:
+        assert wire.settings.get(8) == 1, wire.settings
+        connect(wire, 1, "/ws", fields=[("sec-websocket-key", "x" * 24)])
+        wire.hear(lambda wire: wire.body.get(1) == b"ready")
+        assert wire.status.get(1) == 200 and wire.fields[1]["x-word"] == "value", vars(wire)
+        for name in ("sec-websocket-accept", "upgrade", "connection"):
+            assert name not in wire.fields[1], wire.fields
+        wire.data(1, b"hello")
+        assert wire.hear(lambda wire: wire.body.get(1) == b"readyHELLO"), wire.body
+        fine(wire, 3)
+        wire.data(1, b" and more", end=True)
+        # One side may end before the other.
+        assert wire.hear(lambda wire: 1 in wire.ended), vars(wire)
+        assert wire.body[1] == b"readyHELLO AND MOREbye", wire.body
+        fine(wire, 5)
+
+
+@case
+def a_websocket_whose_proof_is_wrong_is_502():
+    with opened().greet() as wire:
+        connect(wire, 1, "/ws-wrong")
+        assert wire.answered() == 502, vars(wire)
+        fine(wire, 3)
+
+
+@case
+def a_websocket_that_the_app_does_not_open_is_no_tunnel():
+    with opened().greet() as wire:
+        # 200 from the app would look like one.
+        connect(wire, 1, "/")
+        assert wire.answered() == 502, vars(wire)
+        connect(wire, 3, "/early")
+        assert wire.answered(3) == 403, vars(wire)
+
+
+@case
+def a_tunnel_that_is_reset_ends_at_the_app():
+    with opened().greet() as wire:
+        connect(wire, 1, "/ws")
+        wire.hear(lambda wire: wire.body.get(1) == b"ready")
+        wire.send(RstStreamFrame(1, 8))
+        fine(wire, 3)
+
+
+@case
+def another_protocol_than_websocket_is_501():
+    with opened().greet() as wire:
+        connect(wire, 1, "/", protocol="what")
+        assert wire.answered() == 501, vars(wire)
+        fine(wire, 3)
+
+
 # --- malformed requests: RFC 9113 sections 8.1 to 8.3
 
 for number, (name, fields) in enumerate(
@@ -361,7 +423,6 @@ for number, (name, fields) in enumerate(
         "a_length_that_is_no_number": USUAL + [("content-length", "abc")],
         "two_lengths": USUAL + [("content-length", "0"), ("content-length", "5")],
         "a_length_without_a_body": USUAL + [("content-length", "5")],
-        "extended_connect_for_an_unknown_protocol": [(":method", "CONNECT"), (":protocol", "what")] + USUAL[1:],
         "a_protocol_without_connect": USUAL + [(":protocol", "websocket")],
     }.items()
 ):
@@ -752,6 +813,20 @@ def a_client_that_takes_some_now_and_then_gets_it_all():
             wire.hear(lambda wire: False, 0.5)
             assert wire.send(WindowUpdateFrame(1, 50))
         assert 1 not in wire.resets
+
+
+@timed
+def a_tunnel_that_says_nothing_outlives_the_idle_timeout():
+    with opened().greet() as wire:
+        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"), (":authority", "a")]
+        wire.head(1, head, end=False)
+        wire.hear(lambda wire: wire.body.get(1) == b"ready")
+        wire.hear(lambda wire: wire.goaway, 4)
+        assert wire.goaway is None and not wire.closed
+        wire.data(1, b"hello")
+        assert wire.hear(lambda wire: wire.body.get(1) == b"readyHELLO"), wire.body
+        wire.data(1, b"", end=True)
+        assert wire.hear(lambda wire: wire.closed)
 
 
 @timed

@@ -1,9 +1,12 @@
 """An app of HTTP/1.1 that answers each request with what it got: line, fields, trailers, an empty line, the body.
 
 `/never` is not answered and its body not read; `/big` is 10 MB; `/trailers` ends with trailers; `/cut` breaks off;
-`/early` answers before the body has come.
+`/early` answers before the body has come. `/ws` is a tunnel that gives back what it gets in capitals and says `bye` at the end;
+`/ws-wrong` gives no right proof.
 """
 
+import base64
+import hashlib
 import os
 import select
 import socketserver
@@ -45,6 +48,8 @@ class Echo(socketserver.StreamRequestHandler):
             return False
         if path == "/early":
             self.wfile.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+        if path in ("/ws", "/ws-wrong") and fields.get("upgrade") == "websocket":
+            return self.tunnel(fields["sec-websocket-key"] + ("x" if path == "/ws-wrong" else ""))
         if path == "/hints":
             self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
         body = b""
@@ -63,6 +68,17 @@ class Echo(socketserver.StreamRequestHandler):
             told = b""
         self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told)
         return True
+
+    def tunnel(self, key):
+        proof = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+            b"sec-websocket-accept: " + base64.b64encode(proof) + b"\r\nx-word: value\r\n\r\nready"
+        )
+        while data := self.request.recv(1000):
+            self.wfile.write(data.upper())
+        self.wfile.write(b"bye")
+        return False
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -187,6 +187,7 @@ fn builder(config: &Config, executor: OnThisThread) -> Builder<OnThisThread> {
     let list_max = u32::try_from(config.head_bytes_max).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(config.http2_streams_max)
         .max_header_list_size(list_max)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)

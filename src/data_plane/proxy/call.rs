@@ -17,7 +17,7 @@ use crate::data_plane::answer::{self, Asker};
 use crate::data_plane::body::{Agreed, AppBody, Coding, Gate, Patience, RequestBody, Source};
 use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
-use crate::data_plane::headers::{self, Found, Rules};
+use crate::data_plane::headers::{self, Found, Handshake, Rules};
 use crate::data_plane::record::Record;
 use crate::data_plane::site::Site;
 use crate::data_plane::tunnel;
@@ -41,6 +41,8 @@ pub(super) struct Call {
     interim: Interim,
     /// The client's side of the tunnel that it asks for.
     upgrade: Option<OnUpgrade>,
+    /// The handshake that is made with the app for a client of HTTP/2.
+    handshake: Option<Handshake>,
 }
 
 // === impl Call ===
@@ -67,8 +69,10 @@ impl Call {
         // Taken before the message is moved, or the tunnel could not be opened later.
         let upgrade = hyper::upgrade::on(&mut request);
         let takes_hints = request.version() == Version::HTTP_11;
+        let mut handshake = None;
         if request.version() == Version::HTTP_2 {
             headers::from_http2(&mut request, worker.settings.client.head_fields_max)?;
+            handshake = Handshake::begin(&mut request);
         }
         let rules = Rules {
             proxies: &worker.settings.trusted_proxies,
@@ -108,6 +112,7 @@ impl Call {
             again: Again::of(&request, app),
             interim,
             upgrade: found.websocket.then_some(upgrade),
+            handshake,
             request: Some(request),
             site: Rc::clone(&destination.site),
         })
@@ -193,7 +198,16 @@ impl Call {
         exchange.answered();
         // Nothing of the request is needed again.
         self.again = None;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(handshake) = &self.handshake
+            && (switched || response.status().is_success())
+            && !(switched && handshake.is_answered_by(&mut response))
+        {
+            // To a client of HTTP/2 any 2xx means that there is a tunnel now.
+            exchange.ended(origin, true);
+            return Err(Reason::BadUpgrade);
+        }
+        if switched {
             let generation = exchange.generation();
             let asked = self.upgrade.take();
             let opened = tunnel::open(
@@ -206,7 +220,12 @@ impl Call {
             );
             let outcomes = &generation.payload.outcomes;
             outcomes.ended(self.site.index(), origin, opened.is_err());
-            return opened;
+            return opened.map(|mut response| {
+                if self.handshake.is_some() {
+                    headers::without_upgrade(response.headers_mut());
+                }
+                response
+            });
         }
         let bad = response.status().is_server_error();
         carrier.read_head(&response);

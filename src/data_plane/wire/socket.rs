@@ -1,10 +1,12 @@
-//! A connected socket of either family, as one type.
+//! A connected socket of either family, and what acts as one, as one type.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,6 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 pub(in crate::data_plane) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// A stream of HTTP/2 that is a tunnel.
+    Stream(Box<TokioIo<Upgraded>>),
 }
 
 // === impl Socket ===
@@ -24,6 +28,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            Self::Stream(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -45,8 +50,8 @@ impl Socket {
     pub(in crate::data_plane) fn abort(self) {
         let socket = match &self {
             Self::Tcp(stream) => SockRef::from(stream),
-            // What is sent over a unix socket lies with whoever receives it.
-            Self::Unix(_) => return,
+            // What is sent over a unix socket lies with whoever receives it. A stream is reset when it is dropped.
+            Self::Unix(_) | Self::Stream(_) => return,
         };
         // Refused: it is closed in the usual way.
         let _ = socket.set_linger(Some(Duration::ZERO));
@@ -62,6 +67,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Stream(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -75,6 +81,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Stream(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -82,6 +89,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -89,6 +97,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -104,6 +113,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Stream(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 }

@@ -118,8 +118,15 @@ impl Streams {
     /// A stream begins: its answer is paced by this.
     pub(super) fn begin(self: &Rc<Self>) -> Rc<Pace> {
         let pace = Rc::new(Pace::default());
+        let place = self.place(&pace);
+        let before = self.begun.replace(Some(place));
+        drop(before);
+        pace
+    }
+
+    fn place(self: &Rc<Self>, pace: &Rc<Pace>) -> Place {
         let key = self.alive.borrow_mut().insert(Entry {
-            pace: Rc::clone(&pace),
+            pace: Rc::clone(pace),
             task: None,
             look: Look {
                 seen: 0,
@@ -127,13 +134,10 @@ impl Streams {
             },
             _busy: self.pulse.begin(),
         });
-        let place = Place {
+        Place {
             streams: Rc::clone(self),
             key,
-        };
-        let before = self.begun.replace(Some(place));
-        drop(before);
-        pace
+        }
     }
 
     /// Whether no stream is alive.
@@ -233,17 +237,17 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    /// hyper calls it right after the service, with what answers that request.
+    /// hyper calls it right after the service, with what answers that request; and with what a stream has become that is a
+    /// tunnel now, which has no pace to be watched.
     fn execute(&self, future: F) {
-        let place = self.0.begun.take();
-        let key = place.as_ref().map(|place| place.key);
+        let begun = self.0.begun.take();
+        let place = begun.unwrap_or_else(|| self.0.place(&Rc::default()));
+        let key = place.key;
         let task = spawn_local(async move {
             future.await;
             drop(place);
         });
-        if let Some(key) = key {
-            self.0.alive.borrow_mut()[key].task = Some(task.abort_handle());
-        }
+        self.0.alive.borrow_mut()[key].task = Some(task.abort_handle());
     }
 }
 
