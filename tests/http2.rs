@@ -16,11 +16,12 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Pid, Signal, kill_process};
 use support::app::{App, Release, python};
+use support::metrics::Metrics;
 use support::program::{Ran, run};
 use support::world::{APP, Hitless};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -204,7 +205,21 @@ async fn cases(group: &str, globals: &str, settings: &str) -> Ran {
     );
     let words = [script.as_str(), &address, &pid, group];
     let ran = run(&python(), words, &[], Duration::from_secs(300)).await;
-    println!("{}", ran.stdout);
+    // Nothing of them is left behind.
+    let in_flight =
+        |metrics: &Metrics| metrics.sum("hitless_http_requests_in_flight", &[("app", APP)]);
+    let open = |metrics: &Metrics| metrics.sum("hitless_client_connections", &[]);
+    let mut metrics = hitless.metrics().await;
+    let deadline = Instant::now() + SOON;
+    while in_flight(&metrics) + open(&metrics) > 0.0 {
+        assert!(Instant::now() < deadline, "{metrics:?}");
+        metrics = hitless.metrics().await;
+    }
+    if group == "frames" {
+        let flood = [("reason", "http2_flood")];
+        let closed = metrics.sum("hitless_client_connections_closed_total", &flood);
+        assert!(closed >= 8.0, "{closed} closed");
+    }
     assert_eq!(hitless.stop().await, 0);
     ran
 }

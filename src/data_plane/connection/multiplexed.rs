@@ -150,7 +150,7 @@ impl Multiplexed {
     }
 
     /// What the last look at it says, once.
-    pub(super) fn verdict(&mut self, seat: &Seat) -> Option<Verdict> {
+    pub(super) fn verdict(&self, seat: &Seat) -> Option<Verdict> {
         let verdict = self.streams.verdict()?;
         if verdict == Verdict::Moved && self.is_idle {
             // Idle from now on.

@@ -29,7 +29,7 @@ const STREAMS_MAX: usize = 100;
 const STREAM_WINDOW: u32 = 128 << 10;
 
 /// Enough for all streams: no client may hold up another one.
-const CONNECTION_WINDOW: u32 = 128 * (STREAMS_MAX as u32) << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX as u32;
 
 /// How much of a request's body may wait in h2.
 const SEND_BUFFER: usize = 64 << 10;
@@ -162,8 +162,8 @@ impl Shares {
     /// Closes what was idle for longer than `limit`.
     pub(super) fn expire(&self, now: Instant, limit: Duration) {
         self.open.borrow_mut().retain(|shared| {
-            let idle = shared.streams.get() == 0;
-            !shared.is_closed() && !(idle && now - shared.idle_since.get() >= limit)
+            let recently = now - shared.idle_since.get() < limit;
+            !shared.is_closed() && (shared.streams.get() > 0 || recently)
         });
     }
 
