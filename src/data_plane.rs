@@ -11,6 +11,8 @@ pub mod listen;
 
 mod worker;
 
+mod in_force;
+
 mod site;
 
 mod crowd;
@@ -57,18 +59,18 @@ pub use self::connection::Config as ClientConfig;
 pub use self::trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::crowd::Crowd;
 use self::listen::Bound;
 use self::pages::CurrentPages;
 use self::route::Routes;
-use self::worker::Gauges;
+use self::worker::{Gauges, Order};
 use crate::generation::{AppName, AppProtocol};
 use crate::live::{Backend, Live};
 use crate::telemetry::access::AccessLog;
@@ -79,14 +81,14 @@ use crate::telemetry::traffic::{Clients, Traffic};
 pub struct App {
     /// Its name.
     pub name: AppName,
-    /// The times and limits of its requests.
-    pub config: AppConfig,
+    /// The times and limits of its requests, from when a worker is told of it.
+    config: AppConfig,
     /// Which of its generations is live.
     pub live: Arc<Live<Backend>>,
     /// What is counted about it, with a block for each worker.
     pub traffic: Arc<Traffic>,
     /// How many requests wait for a live generation, over all workers: holding is not the fast path.
-    held: AtomicUsize,
+    held: Arc<AtomicUsize>,
 }
 
 /// The times and limits of one app's requests.
@@ -144,6 +146,25 @@ pub struct Apps {
     pub strays: Arc<Traffic>,
 }
 
+/// One listening address, for as long as it is served; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GateId(pub u64);
+
+/// All that is to be served from now on; see [`Workers::change`].
+#[derive(Debug)]
+pub struct Change {
+    /// Every app. One that is [the same](App::with) keeps its connections, and those who wait.
+    pub apps: Vec<Arc<App>>,
+    /// What leads to them, for each listening address. One that is not named is served no more.
+    pub gates: Vec<(GateId, Arc<Routes>)>,
+    /// The addresses that are new, bound for as many workers as there are, and what each is called.
+    pub opened: (Bound, Vec<GateId>),
+    /// What the data plane is told beside its apps.
+    pub settings: Settings,
+    /// How long after an address is served no more the idle connections are closed that came in by it.
+    pub idle: Duration,
+}
+
 /// Who decides whether a client that asks first may send its body (RFC 9110 section 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -184,11 +205,13 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Workers {
     gauges: Arc<Gauges>,
-    threads: Vec<JoinHandle<()>>,
+    crowd: Arc<Crowd>,
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Starts one thread for each worker that `bound` was made for; they run until `phase` says otherwise (or its sender
-/// is gone).
+/// is gone). The addresses are called 0, 1, 2 … in their order.
 ///
 /// # Errors
 ///
@@ -204,28 +227,62 @@ pub fn start(
     settings: &Settings,
     phase: &watch::Receiver<Phase>,
 ) -> io::Result<Workers> {
-    let shares = bound.into_shares();
-    let gauges = Arc::new(Gauges::new(shares.len()));
-    let list: Arc<[Arc<App>]> = apps.apps.into();
+    let names: Vec<_> = (0..).map(GateId).take(apps.routes.len()).collect();
+    let (orders, _) = split(Change {
+        apps: apps.apps,
+        gates: names.iter().copied().zip(apps.routes).collect(),
+        opened: (bound, names),
+        settings: settings.clone(),
+        idle: Duration::ZERO,
+    });
+    let gauges = Arc::new(Gauges::new(orders.len()));
     let crowd = Arc::new(Crowd::new(&settings.client));
-    let threads = shares.into_iter().enumerate().map(|(index, share)| {
-        assert_eq!(share.len(), apps.routes.len(), "a table for each address");
-        let share = share.into_iter().zip(apps.routes.iter().cloned()).collect();
+    let mut senders = Vec::new();
+    let threads = orders.into_iter().enumerate().map(|(index, order)| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(order).expect("the receiver is here");
+        senders.push(sender);
         let start = worker::Start {
             index,
-            apps: Arc::clone(&list),
             strays: Arc::clone(&apps.strays),
             settings: settings.clone(),
             phase: phase.clone(),
             gauges: Arc::clone(&gauges),
             crowd: Arc::clone(&crowd),
+            orders: receiver,
         };
         thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || worker::run(start, share))
+            .spawn(move || worker::run(start))
     });
     let threads = threads.collect::<io::Result<_>>()?;
-    Ok(Workers { gauges, threads })
+    Ok(Workers {
+        gauges,
+        crowd,
+        orders: senders,
+        threads: Mutex::new(threads),
+    })
+}
+
+/// What each worker is to be told, and where it says that it is in force.
+fn split(change: Change) -> (Vec<Order>, Vec<oneshot::Receiver<()>>) {
+    let (bound, names) = change.opened;
+    let apps: Arc<[_]> = change.apps.into();
+    let gates: Arc<[_]> = change.gates.into();
+    let orders = bound.into_shares().into_iter().map(|share| {
+        assert_eq!(share.len(), names.len(), "a name for each address");
+        let (done, in_force) = oneshot::channel();
+        let order = Order {
+            apps: Arc::clone(&apps),
+            gates: Arc::clone(&gates),
+            opened: names.iter().copied().zip(share).collect(),
+            settings: change.settings.clone(),
+            idle: change.idle,
+            done,
+        };
+        (order, in_force)
+    });
+    orders.unzip()
 }
 
 // === impl App ===
@@ -243,8 +300,25 @@ impl App {
             config,
             live,
             traffic,
-            held: AtomicUsize::new(0),
+            held: Arc::new(AtomicUsize::new(0)),
         }
+    }
+
+    /// The same app with other times and limits.
+    #[must_use]
+    pub fn with(&self, config: AppConfig) -> Self {
+        Self {
+            name: self.name.clone(),
+            config,
+            live: Arc::clone(&self.live),
+            traffic: Arc::clone(&self.traffic),
+            held: Arc::clone(&self.held),
+        }
+    }
+
+    /// Whether both are the same app, whatever its times and limits.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.live, &other.live)
     }
 }
 
@@ -278,6 +352,34 @@ impl Default for AppConfig {
 // === impl Workers ===
 
 impl Workers {
+    /// Serves something else from now on. Each worker puts all of it in force in one step. Returns when all have: no request
+    /// goes to an app any more that is not named, but for those that were there before.
+    ///
+    /// # Panics
+    ///
+    /// When the addresses were bound for another number of workers, or routes name an app that is not there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits, it is in force all the same.
+    pub async fn change(&self, change: Change) {
+        self.crowd.configure(&change.settings.client);
+        let (orders, in_force) = split(change);
+        assert_eq!(orders.len(), self.orders.len(), "bound for these workers");
+        for (worker, order) in self.orders.iter().zip(orders) {
+            // One that has ended serves nothing any more.
+            let _ = worker.send(order);
+        }
+        for done in in_force {
+            let _ = done.await;
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.orders.len()
+    }
+
     /// Waits until no worker accepts any more and no client connection, tunnels included, is left.
     ///
     /// # Cancel safety
@@ -310,8 +412,10 @@ impl Workers {
 
     /// Waits, blocking, until every worker has ended: after [`Phase::BreakingOff`], or once all connections are gone
     /// after [`Phase::Closing`].
-    pub fn join(self) {
-        for thread in self.threads {
+    pub fn join(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
             // A worker that panicked has said so by itself, and its connections are gone.
             let _ = thread.join();
         }

@@ -42,8 +42,7 @@ use super::answer;
 use super::headers::Origin;
 use super::record::Line;
 use super::roster::Call;
-use super::route::Target;
-use super::site::Ledger;
+use super::site::{Ledger, Site};
 use super::wire::{Doing, Socket};
 use super::worker::{Gate, Seat, Worker};
 use crate::telemetry::traffic::{Closed, Reason};
@@ -173,7 +172,7 @@ impl Connection {
             Poll::Pending => {}
         }
         // Nothing is on its way as far as can be seen, so that closing loses nothing.
-        if self.worker().phase() >= Phase::ClosingIdle {
+        if self.phase() >= Phase::ClosingIdle {
             return Step::Go(self.leave(socket, &Farewell::Moment));
         }
         match self.seat.call() {
@@ -190,7 +189,7 @@ impl Connection {
     /// What came first says which protocol it is, for as long as the connection lives.
     fn begin(&self, socket: Socket, ahead: Bytes) -> State {
         let is_new = self.is_new.replace(false);
-        if !is_new || !self.worker().settings.client.http2 {
+        if !is_new || !self.worker().settings().client.http2 {
             return self.activate(socket, ahead);
         }
         match preface::listen(&ahead) {
@@ -212,7 +211,7 @@ impl Connection {
             origin: Origin::new(
                 self.seat.address(),
                 self.port,
-                &self.worker().settings.trusted_proxies,
+                &self.worker().settings().trusted_proxies,
             ),
         }
     }
@@ -229,7 +228,7 @@ impl Connection {
             return Step::Go(self.ended(active, result));
         }
         // hyper has just tried to read, so a request whose bytes are here already has begun.
-        if self.worker().phase() >= Phase::ClosingIdle && active.pulse().is_idle() {
+        if self.phase() >= Phase::ClosingIdle && active.pulse().is_idle() {
             return Step::Go(match active.into_parts() {
                 Some((socket, _)) => self.leave(socket, &Farewell::Moment),
                 None => State::Gone,
@@ -316,7 +315,7 @@ impl Connection {
             },
             Ok(()) if pulse.has_waited() => Farewell::Moment,
             Ok(()) if pulse.was_cut_short() || !rest.is_empty() => Farewell::Patient,
-            Ok(()) if self.worker().phase() == Phase::Serving => Farewell::None,
+            Ok(()) if self.phase() == Phase::Serving => Farewell::None,
             Ok(()) => Farewell::Moment,
         };
         self.leave(socket, &farewell)
@@ -326,14 +325,14 @@ impl Connection {
         let limit = match farewell {
             Farewell::None => return State::Gone,
             Farewell::Moment => MOMENT,
-            Farewell::Patient => self.worker().settings.client.linger_timeout,
+            Farewell::Patient => self.worker().settings().client.linger_timeout,
         };
         self.seat.is_leaving();
         State::Leaving(Linger::new(socket, limit))
     }
 
     fn linger(&self, mut linger: Linger, cx: &mut Context<'_>) -> Step {
-        if self.worker().phase() >= Phase::ClosingIdle {
+        if self.phase() >= Phase::ClosingIdle {
             linger.hurry();
         }
         match linger.poll(cx) {
@@ -344,10 +343,11 @@ impl Connection {
 
     /// hitless or hyper answered before there was a request.
     fn count_refused(&self, reason: Reason) {
-        self.gate.strays.counters().answered(reason);
+        let strays = self.gate.strays();
+        strays.ledger.counters().answered(reason);
         Line::refused(
             self.worker(),
-            self.gate.stray.as_ref(),
+            strays.app.as_ref(),
             self.seat.address(),
             reason,
         );
@@ -361,6 +361,11 @@ impl Connection {
 
     fn worker(&self) -> &Rc<Worker> {
         self.seat.worker()
+    }
+
+    /// How far it is on its way to the end: with all, or with those that came in by the same address.
+    fn phase(&self) -> Phase {
+        self.worker().phase().max(self.gate.phase())
     }
 }
 
@@ -391,14 +396,20 @@ impl Client {
         self.address
     }
 
-    /// Where a request of it goes that is for this host and path.
-    pub(super) fn route(&self, host: Option<&[u8]>, path: &str) -> Option<Target> {
-        self.gate.routes.find(host, path)
+    /// Where a request of it goes that is for this host and path, and how many bytes at the start of the path are not
+    /// for the app.
+    pub(super) fn route(&self, host: Option<&[u8]>, path: &str) -> Option<(Rc<Site>, usize)> {
+        self.gate.route(host, path)
     }
 
     /// Where that is counted which belongs to no app.
-    pub(super) fn strays(&self) -> &Rc<Ledger> {
-        &self.gate.strays
+    pub(super) fn strays(&self) -> Rc<Ledger> {
+        self.gate.strays().ledger
+    }
+
+    /// How far its connection is on its way to the end.
+    pub(super) fn phase(&self) -> Phase {
+        self.worker.phase().max(self.gate.phase())
     }
 
     /// A place for what its connection becomes.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -17,49 +17,70 @@ use super::connection::Config;
 /// What all workers know about the number of their connections.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    /// None: no limit.
-    max: Option<usize>,
+    /// Zero: no limit.
+    max: AtomicUsize,
+    /// How many one address may have. Zero: no limit, and nobody counts.
+    per_address_max: AtomicUsize,
     /// How many listeners wait for room.
     waiting: AtomicUsize,
     freed: Notify,
-    addresses: Option<Addresses>,
+    /// Those that were counted when they came. No larger than the number of connections.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Whether a connection may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may, and is one of its address until it is [dismissed](Crowd::dismiss).
+    Counted,
+    /// It may, and nobody counts.
+    Uncounted,
+    /// Its address has as many as it may have.
+    Refused,
 }
 
 /// Somebody waits for room, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Waiting<'a>(&'a Crowd);
 
-#[derive(Debug)]
-struct Addresses {
-    max: usize,
-    /// No larger than the number of connections.
-    counts: Mutex<HashMap<IpAddr, usize>>,
-}
-
 // === impl Crowd ===
 
 impl Crowd {
     pub(super) fn new(config: &Config) -> Self {
-        let addresses = (config.connections_per_address_max > 0).then(|| Addresses {
-            max: config.connections_per_address_max,
-            counts: Mutex::default(),
-        });
         Self {
-            max: (config.connections_max > 0).then_some(config.connections_max),
+            max: AtomicUsize::new(config.connections_max),
+            per_address_max: AtomicUsize::new(config.connections_per_address_max),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
-            addresses,
+            addresses: Mutex::default(),
         }
+    }
+
+    /// From now on these limits are in force. Nobody is closed who is there already, but by the sweeps that make room.
+    pub(super) fn configure(&self, config: &Config) {
+        let per_address = config.connections_per_address_max;
+        self.max.store(config.connections_max, Ordering::SeqCst);
+        self.per_address_max.store(per_address, Ordering::SeqCst);
+        // Those that wait look again.
+        self.freed.notify_waiters();
+    }
+
+    fn max(&self) -> Option<usize> {
+        Some(self.max.load(Ordering::Relaxed)).filter(|max| *max > 0)
+    }
+
+    fn per_address_max(&self) -> Option<usize> {
+        Some(self.per_address_max.load(Ordering::Relaxed)).filter(|max| *max > 0)
     }
 
     /// Whether so many are as many as there may be.
     pub(super) fn is_full(&self, open: usize) -> bool {
-        self.max.is_some_and(|max| open >= max)
+        self.max().is_some_and(|max| open >= max)
     }
 
     /// How many of so many are too many for there to be room for a rush.
     pub(super) fn excess(&self, open: usize) -> usize {
-        self.max.map_or(0, |max| {
+        self.max().map_or(0, |max| {
             let comfortable = (max - max.div_ceil(10)).max(1);
             open.saturating_sub(comfortable)
         })
@@ -79,37 +100,45 @@ impl Crowd {
         }
     }
 
-    /// Counts one more connection from an address. Says no where there are as many as there may be.
-    pub(super) fn admit(&self, address: IpAddr) -> bool {
-        let Some(addresses) = &self.addresses else {
-            return true;
+    /// Counts one more connection from an address, where that is limited.
+    pub(super) fn admit(&self, address: IpAddr) -> Admission {
+        let Some(max) = self.per_address_max() else {
+            return Admission::Uncounted;
         };
-        let mut counts = addresses.lock();
+        let mut counts = self.addresses();
         let count = counts.entry(address).or_insert(0);
-        let admitted = *count < addresses.max;
-        if admitted {
-            *count += 1;
+        if *count >= max {
+            return Admission::Refused;
         }
-        admitted
+        *count += 1;
+        Admission::Counted
     }
 
-    /// Counts one more in any case: it takes the place of one that is about to leave.
-    pub(super) fn succeed(&self, address: IpAddr) {
-        if let Some(addresses) = &self.addresses {
-            *addresses.lock().entry(address).or_insert(0) += 1;
+    /// Counts one more in any case, where that is limited: it takes the place of one that is about to leave. Says whether
+    /// it is counted.
+    pub(super) fn succeed(&self, address: IpAddr) -> bool {
+        let counts = self.per_address_max().is_some();
+        if counts {
+            *self.addresses().entry(address).or_insert(0) += 1;
         }
+        counts
     }
 
     /// A connection from an address that was counted is gone.
     pub(super) fn dismiss(&self, address: IpAddr) {
-        if let Some(addresses) = &self.addresses
-            && let Entry::Occupied(mut count) = addresses.lock().entry(address)
-        {
+        if let Entry::Occupied(mut count) = self.addresses().entry(address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
             }
         }
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Every change is a single step.
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,15 +154,6 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-// === impl Addresses ===
-
-impl Addresses {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Every change is a single step.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,15 +185,33 @@ mod tests {
             ..Config::default()
         });
         let address = IpAddr::from([192, 0, 2, 1]);
-        assert!(crowd.admit(address) && crowd.admit(address));
-        assert!(!crowd.admit(address));
-        assert!(crowd.admit(IpAddr::from([192, 0, 2, 2])));
+        assert_eq!(crowd.admit(address), Admission::Counted);
+        assert_eq!(crowd.admit(address), Admission::Counted);
+        assert_eq!(crowd.admit(address), Admission::Refused);
+        let other = IpAddr::from([192, 0, 2, 2]);
+        assert_eq!(crowd.admit(other), Admission::Counted);
         crowd.dismiss(address);
-        assert!(crowd.admit(address));
-        for _ in 0..2 {
-            crowd.dismiss(address);
+        assert_eq!(crowd.admit(address), Admission::Counted);
+        for gone in [address, address, other] {
+            crowd.dismiss(gone);
         }
-        crowd.dismiss(IpAddr::from([192, 0, 2, 2]));
-        assert!(crowd.addresses.as_ref().unwrap().lock().is_empty());
+        assert!(crowd.addresses().is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_counts_those_who_come_later() {
+        let mut config = Config::default();
+        let crowd = Crowd::new(&config);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(crowd.admit(address), Admission::Uncounted);
+        config.connections_per_address_max = 1;
+        crowd.configure(&config);
+        assert_eq!(crowd.admit(address), Admission::Counted);
+        assert_eq!(crowd.admit(address), Admission::Refused);
+        config.connections_per_address_max = 0;
+        crowd.configure(&config);
+        assert_eq!(crowd.admit(address), Admission::Uncounted);
+        crowd.dismiss(address);
+        assert!(crowd.addresses().is_empty());
     }
 }

@@ -12,7 +12,8 @@ use std::task::{Poll, Waker};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::App;
+use super::in_force::InForce;
+use super::{App, AppConfig};
 use crate::live::{Backend, Worker};
 use crate::telemetry::traffic::{Counters, HoldOutcome};
 
@@ -24,6 +25,7 @@ const AT_A_TIME: usize = 32;
 pub(super) struct Queue {
     app: Arc<App>,
     index: usize,
+    config: Rc<InForce<AppConfig>>,
     waiting: RefCell<BTreeMap<Place, Waiter>>,
     arrivals: Cell<u64>,
     publications: Cell<u64>,
@@ -73,10 +75,11 @@ struct Stay<'a> {
 // === impl Queue ===
 
 impl Queue {
-    pub(super) fn new(app: Arc<App>, index: usize) -> Self {
+    pub(super) fn new(app: Arc<App>, index: usize, config: Rc<InForce<AppConfig>>) -> Self {
         Self {
             app,
             index,
+            config,
             waiting: RefCell::default(),
             arrivals: Cell::new(0),
             publications: Cell::new(0),
@@ -157,7 +160,7 @@ impl Queue {
     }
 
     fn enter(self: &Rc<Self>, place: Place, seen: Seen) -> Result<Stay<'_>, NoTurn> {
-        let max = self.app.config.hold_requests;
+        let max = self.config.get().hold_requests;
         let fits = |held: usize| (held < max).then_some(held + 1);
         let held = &self.app.held;
         if held

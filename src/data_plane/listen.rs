@@ -81,13 +81,30 @@ struct OwnedPath(PathBuf);
 ///
 /// The first address that cannot be listened on; what was bound before it is closed again.
 pub fn bind(listen: &[Listen], workers: usize) -> Result<Bound, BindError> {
+    bind_beside(listen, workers, &[])
+}
+
+/// The same, where sockets of this process still listen at other addresses and are about to be closed: one that overlaps
+/// with those is no obstacle.
+///
+/// # Errors
+///
+/// The first address that cannot be listened on; what was bound before it is closed again.
+pub fn bind_beside(
+    listen: &[Listen],
+    workers: usize,
+    leaving: &[ListenAddress],
+) -> Result<Bound, BindError> {
     let mut bound = Bound {
         addresses: Vec::new(),
         shares: (0..workers).map(|_| Vec::new()).collect(),
     };
     for one in listen {
         let result = match &one.address {
-            ListenAddress::Tcp(address) => bound.bind_tcp(*address),
+            ListenAddress::Tcp(address) => {
+                let beside = leaving.iter().any(|other| other.overlaps(&one.address));
+                bound.bind_tcp(*address, beside)
+            }
             ListenAddress::Unix(path) => bound.bind_unix(path, &one.access),
         };
         result.map_err(|source| BindError {
@@ -130,11 +147,11 @@ impl Bound {
         self.shares
     }
 
-    fn bind_tcp(&mut self, address: SocketAddr) -> io::Result<()> {
+    fn bind_tcp(&mut self, address: SocketAddr, beside_own: bool) -> io::Result<()> {
         let mut address = address;
         for (index, share) in self.shares.iter_mut().enumerate() {
             let socket = tcp_socket(address)?;
-            if index == 0 {
+            if index == 0 && !beside_own {
                 // Without the option an address in use is an error, and never shared with a second hitless.
                 socket.bind(&address.into())?;
                 socket.set_reuse_port(true)?;

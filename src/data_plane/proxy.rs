@@ -54,12 +54,10 @@ pub(super) async fn forward(
         record.answered(reason);
         let (from, reason_word) = (asker.client, reason.as_str());
         tracing::debug!(client = ?from, reason = reason_word, "answered by hitless");
-        answer::make(reason, &asker, &client.worker().settings.pages).map(Source::Whole)
+        answer::make(reason, &asker, &client.worker().settings().pages).map(Source::Whole)
     });
     record.set_status(response.status());
-    if client.worker().phase() != Phase::Serving
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
+    if client.phase() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
@@ -80,7 +78,7 @@ async fn relay(
 ) -> Result<Response<Source>, Reason> {
     let worker = client.worker();
     let mut call = Call::new(request, client, destination, busy, record, asker)?;
-    let idle = worker.settings.client.body_timeout;
+    let idle = worker.settings().client.body_timeout;
     call.receive(idle, record).await?;
     let mut attempts = Attempts::new(call.site(), record.started());
     loop {

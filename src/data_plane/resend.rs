@@ -107,7 +107,7 @@ impl Attempts {
         Self {
             site: Rc::clone(site),
             next: Next::Live,
-            left: site.app.config.resends,
+            left: site.config().resends,
             tried: Vec::new(),
             failed_at: FailedAt::None,
             begun: false,
@@ -118,7 +118,7 @@ impl Attempts {
             rescuer: None,
             seen: Seen::default(),
             place: None,
-            hold_left: site.app.config.hold_timeout,
+            hold_left: site.config().hold_timeout,
             may_live: false,
             turn: None,
             resent: None,
@@ -291,7 +291,7 @@ impl Attempts {
     fn pays(&mut self, reason: ResendReason, written: Written) -> bool {
         match reason {
             ResendReason::Failover => return true,
-            ResendReason::Refused => return self.site.app.config.resends > 0,
+            ResendReason::Refused => return self.site.config().resends > 0,
             _ if self.left == 0 => return false,
             _ => {}
         }
@@ -312,7 +312,7 @@ impl Attempts {
     /// is not trusted and there is another one to ask; the answer is to be dropped then. Should the other one fail to
     /// answer, the first may be asked again, and the client gets what it says.
     pub(super) fn rescue(&mut self, attempt: &Attempt) -> bool {
-        if self.rescued || !self.site.app.config.rescue_5xx {
+        if self.rescued || !self.site.config().rescue_5xx {
             return false;
         }
         let mut trust = Trust::Full;

@@ -2,20 +2,21 @@
 //!
 //! Everything in here stays on the worker's thread; what apps and workers share is in [`App`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
-use super::App;
 use super::body::Buffers;
 use super::hold::Queue;
+use super::in_force::InForce;
 use super::resend::Budget;
 use super::upstream::Upstream;
+use super::{App, AppConfig};
 use crate::generation::GenerationId;
 use crate::live::{self, Backend, Generation};
 use crate::telemetry::traffic::{Counters, Traffic};
@@ -30,6 +31,10 @@ pub(super) struct Site {
     ledger: Rc<Ledger>,
     index: usize,
     upstreams: RefCell<Vec<Rc<Upstream>>>,
+    config: Rc<InForce<AppConfig>>,
+    /// Nothing leads here any more.
+    is_gone: Cell<bool>,
+    listening: Cell<Option<AbortHandle>>,
 }
 
 /// Where one worker counts for one app, or for the requests that no app is found for.
@@ -43,16 +48,63 @@ pub(super) struct Ledger {
 
 impl Site {
     pub(super) fn new(app: Arc<App>, index: usize) -> Self {
+        let config = Rc::new(InForce::new(app.config.clone()));
         Self {
             live: live::Worker::new(Arc::clone(&app.live), index),
-            hold: Rc::new(Queue::new(Arc::clone(&app), index)),
+            hold: Rc::new(Queue::new(Arc::clone(&app), index, Rc::clone(&config))),
             budget: Budget::new(app.config.resend_ratio),
             buffers: Buffers::new(app.traffic.workers()),
             ledger: Rc::new(Ledger::new(Arc::clone(&app.traffic), index)),
             app,
             index,
             upstreams: RefCell::default(),
+            config,
+            is_gone: Cell::new(false),
+            listening: Cell::new(None),
         }
+    }
+
+    /// The times and limits of its requests at this moment.
+    pub(super) fn config(&self) -> Rc<AppConfig> {
+        self.config.get()
+    }
+
+    /// The same, for those that look again and again.
+    pub(super) fn configured(&self) -> &Rc<InForce<AppConfig>> {
+        &self.config
+    }
+
+    /// From now on these times and limits are in force.
+    pub(super) fn configure(&self, config: &AppConfig) {
+        if *self.config.get() != *config {
+            self.budget.set_ratio(config.resend_ratio);
+            self.config.set(config.clone());
+        }
+    }
+
+    /// Has it attend to what is published, until it leaves.
+    pub(super) fn attend(site: &Rc<Self>) {
+        let listening = spawn_local(Rc::clone(site).listen_to_routing());
+        site.listening.replace(Some(listening.abort_handle()));
+    }
+
+    /// Nothing leads here from now on: the app is not served any more.
+    pub(super) fn leave(&self) {
+        self.is_gone.set(true);
+        self.live.forget();
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+        }
+    }
+
+    /// Whether the app is served here.
+    pub(super) fn is_served(&self) -> bool {
+        !self.is_gone.get()
+    }
+
+    /// Whether no generation of it is known here any more.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.upstreams.borrow().is_empty()
     }
 
     /// The number of the worker, from 0.
@@ -100,7 +152,7 @@ impl Site {
     }
 
     /// Tells the queue of each publication and keeps no generation alive that is no longer live.
-    pub(super) async fn listen_to_routing(self: Rc<Self>) {
+    async fn listen_to_routing(self: Rc<Self>) {
         let mut bell = self.app.live.listen();
         // What was published before this task ran is heard of here.
         bell.mark_changed();

@@ -84,7 +84,7 @@ impl Tunnel {
 
     /// Relays until both directions have ended, one has failed, or it is told otherwise.
     async fn relay(&self, mut relay: Relay<'_, Socket, Socket, Self>) {
-        let write_timeout = self.seat.worker().settings.client.write_timeout;
+        let write_timeout = self.seat.worker().settings().client.write_timeout;
         let turn = tokio::select! {
             turn = relay.pass(write_timeout) => turn,
             () = self.told(Order::Close) => Turn::Close,

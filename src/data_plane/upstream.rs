@@ -26,10 +26,11 @@ use tokio::time::Instant;
 
 use self::failure::{explain, is_reset};
 use self::pool::Pool;
-use super::App;
 use super::body::{Patience, RequestBody};
 use super::exchange::{Exchange, Order, Recall, Register};
+use super::in_force::InForce;
 use super::site::Site;
+use super::{App, AppConfig};
 use crate::generation::{Address, AppProtocol, GenerationId};
 use crate::live::{Backend, Generation, Instance, Lease, Orders, Outcomes};
 use crate::telemetry::traffic::{Connected, Counters};
@@ -38,6 +39,7 @@ use crate::telemetry::traffic::{Connected, Counters};
 pub(super) struct Upstream {
     generation: GenerationId,
     app: Arc<App>,
+    config: Rc<InForce<AppConfig>>,
     index: usize,
     register: Rc<Register>,
     pools: RefCell<Vec<Rc<Pool>>>,
@@ -68,6 +70,7 @@ impl Upstream {
             generation: generation.id(),
             register: Rc::new(Register::new(Arc::clone(&app), index)),
             app,
+            config: Rc::clone(site.configured()),
             index,
             pools: RefCell::default(),
             orders: RefCell::new(orders),
@@ -213,7 +216,7 @@ impl Upstream {
 
     async fn connect(&self, exchange: &Exchange, patience: &Patience) -> Result<Link, Failure> {
         let pool = exchange.seat().pool();
-        let connecting = connect::connect(pool.address(), self.app.config.connect_timeout);
+        let connecting = connect::connect(pool.address(), self.config.get().connect_timeout);
         let connected = match attended(exchange, patience, connecting).await? {
             Ok((sender, task, pulse)) => Ok(Link::new(sender, task, pulse)),
             Err(error) => Err(error),
@@ -247,7 +250,11 @@ impl Upstream {
             return Rc::clone(pool);
         }
         let retired = Rc::clone(&self.retired);
-        let pool = Rc::new(Pool::new(instance.clone(), &self.app.config, retired));
+        let pool = Rc::new(Pool::new(
+            instance.clone(),
+            Rc::clone(&self.config),
+            retired,
+        ));
         pools.push(Rc::clone(&pool));
         pool
     }

@@ -2,8 +2,14 @@
 //!
 //! Shares nothing with the other workers but what each app's `Live` publishes and a gauge that only it writes.
 
+mod gate;
+
+mod orders;
+
 mod seat;
 
+pub(super) use self::gate::Gate;
+pub(super) use self::orders::Order;
 pub(super) use self::seat::{Seat, Tenure};
 
 use std::cell::{Cell, RefCell};
@@ -16,39 +22,41 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::{AbortHandle, JoinSet, spawn_local};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::body::Discard;
 use super::connection::Streams;
 use super::crowd::Crowd;
-use super::listen::{self, Listener};
+use super::in_force::InForce;
 use super::roster::Roster;
-use super::route::Routes;
 use super::site::{Ledger, Site};
-use super::{App, Phase, Settings};
-use crate::generation::AppName;
+use super::{GateId, Phase, Settings};
 use crate::telemetry::access::{AccessLog, Pen};
 use crate::telemetry::traffic::{Clients, Traffic};
 
 /// What a worker is started with.
 pub(super) struct Start {
     pub(super) index: usize,
-    pub(super) apps: Arc<[Arc<App>]>,
     /// What is counted of requests that no app is found for.
     pub(super) strays: Arc<Traffic>,
     pub(super) settings: Settings,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) crowd: Arc<Crowd>,
+    /// What is to be served; the first one waits already.
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
 }
 
 /// What all tasks of one worker share.
 pub(super) struct Worker {
     index: usize,
-    sites: Box<[Rc<Site>]>,
+    sites: RefCell<Rc<[Rc<Site>]>>,
+    /// Those of apps that are served no more, until the last of their requests is done.
+    leaving: RefCell<Vec<Rc<Site>>>,
+    gates: RefCell<Vec<(GateId, Rc<Gate>)>>,
     strays: Rc<Ledger>,
-    pub(super) settings: Settings,
+    settings: InForce<Settings>,
     phase: Cell<Phase>,
     gauges: Arc<Gauges>,
     roster: Roster,
@@ -61,17 +69,14 @@ pub(super) struct Worker {
     empty: Notify,
     discards: mpsc::UnboundedSender<Discard>,
     /// What lines of the access log are written with; none: it is off.
-    pen: Option<Rc<Pen>>,
+    pen: RefCell<Option<Desk>>,
 }
 
-/// One listening address on one worker: where what comes in by it may go.
-#[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) routes: Arc<Routes>,
-    /// Where that is counted which no app is found for, or which never became a request.
-    pub(super) strays: Rc<Ledger>,
-    /// The app that is named for what never became a request; none: it could have been for several.
-    pub(super) stray: Option<AppName>,
+/// The pen of this worker, and the task that sees to it that no line lies too long.
+struct Desk {
+    log: AccessLog,
+    pen: Rc<Pen>,
+    timely: AbortHandle,
 }
 
 /// What the workers tell about themselves. Each writes its own.
@@ -91,7 +96,7 @@ struct Gauge {
 }
 
 /// Runs one worker to its end, on this thread.
-pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
+pub(super) fn run(start: Start) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
@@ -100,44 +105,43 @@ pub(super) fn run(start: Start, share: Vec<(Listener, Arc<Routes>)>) {
     runtime.block_on(async {
         let (discards, queue) = mpsc::unbounded_channel();
         let phase = start.phase.clone();
-        let worker = Rc::new(Worker::new(start, discards));
-        for site in &worker.sites {
-            spawn_local(Rc::clone(site).listen_to_routing());
-        }
+        let (worker, orders) = Worker::new(start, discards);
+        let worker = Rc::new(worker);
         spawn_local(sweep(Rc::clone(&worker)));
-        let linger = worker.settings.client.linger_timeout;
-        spawn_local(discard(queue, linger));
-        if let Some(pen) = worker.pen() {
-            let pen = Rc::clone(pen);
-            spawn_local(async move { pen.hand_over_in_time().await });
-        }
-        let mut accepting = JoinSet::new();
-        for (listener, routes) in share {
-            let gate = Rc::new(worker.gate(routes));
-            let accept = listen::accept(listener, gate, Rc::clone(&worker), phase.clone());
-            accepting.spawn_local(accept);
-        }
-        worker.until_stopped(phase, accepting).await;
+        spawn_local(discard(queue, Rc::clone(&worker)));
+        worker.until_stopped(phase, orders).await;
     });
 }
 
 /// Looks at the deadlines of all exchanges and connections from time to time, instead of a timer for each.
 async fn sweep(worker: Rc<Worker>) {
-    let mut ticks = interval(worker.sweep_period());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut period = worker.sweep_period();
+    let mut ticks = ticks_of(period);
     loop {
         let now = ticks.tick().await;
-        for site in &worker.sites {
+        for site in worker.sites().iter() {
             site.sweep(now);
         }
+        worker.sweep_leaving(now);
         worker.sweep_clients(now);
         worker.park_quiet().await;
+        if worker.sweep_period() != period {
+            period = worker.sweep_period();
+            ticks = ticks_of(period);
+        }
     }
 }
 
+fn ticks_of(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Reads what clients still send after they got an answer.
-async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>, limit: Duration) {
+async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>, worker: Rc<Worker>) {
     while let Some(discard) = queue.recv().await {
+        let limit = worker.settings().client.linger_timeout;
         spawn_local(discard.run(limit));
     }
 }
@@ -145,14 +149,17 @@ async fn discard(mut queue: mpsc::UnboundedReceiver<Discard>, limit: Duration) {
 // === impl Worker ===
 
 impl Worker {
-    fn new(start: Start, discards: mpsc::UnboundedSender<Discard>) -> Self {
-        let site = |app: &Arc<App>| Rc::new(Site::new(Arc::clone(app), start.index));
-        let pen = start.settings.access.as_ref().map(AccessLog::pen);
-        Self {
+    fn new(
+        start: Start,
+        discards: mpsc::UnboundedSender<Discard>,
+    ) -> (Self, mpsc::UnboundedReceiver<Order>) {
+        let worker = Self {
             index: start.index,
-            sites: start.apps.iter().map(site).collect(),
+            sites: RefCell::new(Rc::new([])),
+            leaving: RefCell::default(),
+            gates: RefCell::default(),
             strays: Rc::new(Ledger::new(start.strays, start.index)),
-            settings: start.settings,
+            settings: InForce::new(start.settings),
             phase: Cell::new(Phase::Serving),
             gauges: start.gauges,
             roster: Roster::default(),
@@ -162,30 +169,25 @@ impl Worker {
             tunnels_ended: Cell::new(0),
             empty: Notify::new(),
             discards,
-            pen: pen.map(Rc::new),
-        }
+            pen: RefCell::new(None),
+        };
+        (worker, start.orders)
+    }
+
+    /// What it is told beside its apps, as of this moment.
+    pub(super) fn settings(&self) -> Rc<Settings> {
+        self.settings.get()
     }
 
     /// What lines of the access log are written with; none: it is off.
-    pub(super) fn pen(&self) -> Option<&Rc<Pen>> {
-        self.pen.as_ref()
+    pub(super) fn pen(&self) -> Option<Rc<Pen>> {
+        let desk = self.pen.borrow();
+        desk.as_ref().map(|desk| Rc::clone(&desk.pen))
     }
 
-    /// An app, by its number.
-    pub(super) fn site(&self, app: usize) -> &Rc<Site> {
-        &self.sites[app]
-    }
-
-    /// A listening address that leads where these routes say. Where that is one app, it is blamed for what never became a
-    /// request.
-    fn gate(&self, routes: Arc<Routes>) -> Gate {
-        let sole = routes.sole().map(|app| self.site(app));
-        let strays = Rc::clone(sole.map_or(&self.strays, |site| site.ledger()));
-        Gate {
-            routes,
-            strays,
-            stray: sole.map(|site| site.app.name.clone()),
-        }
+    /// The apps that it serves.
+    fn sites(&self) -> Rc<[Rc<Site>]> {
+        Rc::clone(&self.sites.borrow())
     }
 
     /// Where requests are counted that no app is found for.
@@ -207,18 +209,24 @@ impl Worker {
     async fn until_stopped(
         self: &Rc<Self>,
         mut phase: watch::Receiver<Phase>,
-        mut accepting: JoinSet<()>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
+        let mut accepting = JoinSet::new();
         loop {
+            // Whatever is ordered is in force before anything else is looked at.
+            while let Ok(order) = orders.try_recv() {
+                self.obey(order, &mut accepting, &phase);
+            }
             let now = *phase.borrow_and_update();
             self.enter(now);
             if now == Phase::BreakingOff {
                 break;
             }
-            if accepting.is_empty() && self.roster.len() == 0 {
+            if now != Phase::Serving && accepting.is_empty() && self.roster.len() == 0 {
                 break;
             }
             tokio::select! {
+                Some(order) = orders.recv() => self.obey(order, &mut accepting, &phase),
                 changed = phase.changed() => if changed.is_err() { break },
                 Some(_) = accepting.join_next() => {}
                 () = self.empty.notified(), if accepting.is_empty() => {}
@@ -239,9 +247,11 @@ impl Worker {
 
     /// A quarter of the shortest limit, but neither a burden nor coarser than a second.
     fn sweep_period(&self) -> Duration {
-        let apps = self.sites.iter().map(|site| &site.app.config);
+        let sites = self.sites();
+        let apps = sites.iter().map(|site| site.config());
         let limits = apps.flat_map(|app| [app.answer_timeout, app.body_timeout]);
-        let client = &self.settings.client;
+        let settings = self.settings();
+        let client = &settings.client;
         let limits = limits.chain([
             client.body_timeout,
             client.head_timeout,

@@ -164,6 +164,12 @@ impl AccessLog {
     }
 }
 
+impl PartialEq for AccessLog {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 // === impl Dropped ===
 
 impl Dropped {

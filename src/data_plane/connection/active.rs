@@ -42,13 +42,13 @@ impl Active {
     pub(super) fn new(socket: Socket, ahead: Bytes, client: Client) -> Self {
         let pulse = Arc::new(Pulse::default());
         let io = Wire::resume(socket, Arc::clone(&pulse), ahead);
-        let builder = builder(&client.worker().settings.client);
+        let builder = builder(&client.worker().settings().client);
         let client = Rc::new(client);
         let service = {
             let pulse = Arc::clone(&pulse);
             service_fn(move |request: Request<Incoming>| {
                 pulse.found_head();
-                let strays = Rc::clone(client.strays());
+                let strays = client.strays();
                 let forward = proxy::forward(request, Rc::clone(&client), pulse.begin());
                 let answer = Caught::new(forward, strays);
                 async move { Ok::<Response<AnswerBody>, Infallible>(answer.await) }

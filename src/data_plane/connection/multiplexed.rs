@@ -85,7 +85,7 @@ impl Multiplexed {
         let io = TokioIo::new(Frames::new(wire, Rc::clone(&streams.seen)));
         let tenure = client.worker().hold(Rc::clone(&streams));
         let builder = builder(
-            &client.worker().settings.client,
+            &client.worker().settings().client,
             OnThisThread(Rc::clone(&streams)),
         );
         let client = Rc::new(client);

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::data_plane::AppConfig;
+use crate::data_plane::in_force::InForce;
 use crate::generation::{Address, AppName, GenerationId};
 use crate::live::{Generation, Instance, Live, Routing};
 use crate::telemetry::traffic::Traffic;
@@ -23,9 +24,10 @@ fn world(hold_requests: usize) -> World {
     };
     let live = Arc::new(Live::new());
     let traffic = Arc::new(Traffic::new(1));
+    let in_force = Rc::new(InForce::new(config.clone()));
     let app = Arc::new(App::new(AppName::new("app"), config, live, traffic));
     World {
-        queue: Rc::new(Queue::new(Arc::clone(&app), 0)),
+        queue: Rc::new(Queue::new(Arc::clone(&app), 0, in_force)),
         live: Worker::new(Arc::clone(&app.live), 0),
         app,
     }

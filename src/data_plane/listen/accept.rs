@@ -24,7 +24,8 @@ enum Source {
     Unix { listener: UnixListener, turn: Turn },
 }
 
-/// Accepts from one socket until the server closes; what is queued by then is accepted as well.
+/// Accepts from one socket until the server closes or the address is served no more; what is queued by then is accepted
+/// as well.
 pub(in crate::data_plane) async fn accept(
     listener: Listener,
     gate: Rc<Gate>,
@@ -41,6 +42,7 @@ pub(in crate::data_plane) async fn accept(
             biased;
             // An error means that whoever decides about phases is gone.
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+            () = gate.is_left() => break,
             accepted = source.accept(&worker) => accepted,
         };
         match accepted {

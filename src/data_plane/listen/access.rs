@@ -28,12 +28,12 @@ pub enum Owner {
 // === impl Access ===
 
 impl Access {
-    /// Applies it to a socket that nobody can have connected to yet.
+    /// Applies it to the file of a socket.
     ///
     /// # Errors
     ///
     /// The system's, or that there is no such user or group.
-    pub(super) fn apply(&self, path: &Path) -> io::Result<()> {
+    pub fn apply(&self, path: &Path) -> io::Result<()> {
         let user = self
             .owner
             .as_ref()

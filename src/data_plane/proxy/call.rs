@@ -62,6 +62,7 @@ impl Call {
         asker: &mut Asker,
     ) -> Result<Self, Reason> {
         let worker = client.worker();
+        let settings = worker.settings();
         // A body that nobody was told to send is not read either when the head is refused.
         let expects = request.headers().contains_key(http::header::EXPECT);
         let mut request =
@@ -71,11 +72,11 @@ impl Call {
         let takes_hints = request.version() == Version::HTTP_11;
         let mut handshake = None;
         if request.version() == Version::HTTP_2 {
-            headers::from_http2(&mut request, worker.settings.client.head_fields_max)?;
+            headers::from_http2(&mut request, settings.client.head_fields_max)?;
             handshake = Handshake::begin(&mut request);
         }
         let rules = Rules {
-            proxies: &worker.settings.trusted_proxies,
+            proxies: &settings.trusted_proxies,
             expect: destination.map_or(Expect::Answer, Destination::expect),
         };
         let found = headers::toward_app(&mut request, client.origin(), &rules)?;
@@ -85,7 +86,7 @@ impl Call {
         // Only now, for a head that is wrong in itself is not merely for nobody.
         let destination = destination.ok_or(Reason::NoRoute)?;
         destination.strip(request.uri_mut())?;
-        let app = &destination.site.app.config;
+        let app = &*destination.site.config();
         let agreed = Agreed {
             counter: record.counter_of(request.body()),
             ..agree(&found, app)
@@ -101,7 +102,7 @@ impl Call {
         if !fits {
             return Err(Reason::BodyTooLarge);
         }
-        let body_timeout = worker.settings.client.body_timeout;
+        let body_timeout = settings.client.body_timeout;
         Ok(Self {
             patience: Patience::new(
                 record.started(),
@@ -232,7 +233,7 @@ impl Call {
         let passable = headers::toward_client(&mut response);
         exchange.ended(origin, bad || passable.is_err());
         passable?;
-        let config = &self.site.app.config;
+        let config = self.site.config();
         if config.expose_generation {
             let number = HeaderValue::from(exchange.generation_id().get());
             response.headers_mut().insert(GENERATION, number);

@@ -24,16 +24,13 @@ pub(super) struct Destination {
 impl Destination {
     /// The app that this request, which nobody has checked yet, is for; none: no route leads anywhere.
     pub(super) fn of<B>(request: &Request<B>, client: &Client) -> Option<Self> {
-        let target = client.route(headers::host_of(request), request.uri().path())?;
-        Some(Self {
-            site: Rc::clone(client.worker().site(target.app)),
-            stripped: target.stripped,
-        })
+        let (site, stripped) = client.route(headers::host_of(request), request.uri().path())?;
+        Some(Self { site, stripped })
     }
 
     /// Who decides on `100 Continue` there.
     pub(super) fn expect(&self) -> Expect {
-        self.site.app.config.expect
+        self.site.config().expect
     }
 
     /// Takes the prefix of the route off a target in origin form.

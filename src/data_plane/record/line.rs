@@ -101,7 +101,7 @@ impl Line {
             draft.set(Text::App, app.as_str().as_bytes());
         }
         Some(Self {
-            pen: Rc::clone(pen),
+            pen,
             draft: Some(draft),
             end: End::Open,
             body: None,

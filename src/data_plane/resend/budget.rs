@@ -13,7 +13,7 @@ const ALWAYS: f64 = 3.0;
 /// One worker's budget for one app.
 #[derive(Debug)]
 pub(in crate::data_plane) struct Budget {
-    ratio: f64,
+    ratio: Cell<f64>,
     since: Instant,
     /// The second that is being counted, from 0.
     second: Cell<u64>,
@@ -33,11 +33,16 @@ impl Budget {
     /// `ratio` of the recent requests may be sent again.
     pub(in crate::data_plane) fn new(ratio: f64) -> Self {
         Self {
-            ratio,
+            ratio: Cell::new(ratio),
             since: Instant::now(),
             second: Cell::new(0),
             seconds: RefCell::default(),
         }
+    }
+
+    /// From now on it is this share.
+    pub(in crate::data_plane) fn set_ratio(&self, ratio: f64) {
+        self.ratio.set(ratio);
     }
 
     /// A request came.
@@ -52,7 +57,7 @@ impl Budget {
         let mut seconds = self.seconds.borrow_mut();
         let sum = |of: fn(&Second) -> u32| seconds.iter().map(of).map(f64::from).sum::<f64>();
         let always = ALWAYS * Duration::from_secs(WINDOW as u64).as_secs_f64();
-        let most = (self.ratio * sum(|second| second.requests)).max(always);
+        let most = (self.ratio.get() * sum(|second| second.requests)).max(always);
         let fits = sum(|second| second.resends) + 1.0 <= most;
         seconds[place].resends += u32::from(fits);
         fits

@@ -17,6 +17,7 @@ use super::shared::{Shares, Stream};
 use crate::data_plane::AppConfig;
 use crate::data_plane::body::RequestBody;
 use crate::data_plane::headers;
+use crate::data_plane::in_force::InForce;
 use crate::data_plane::wire::Pulse;
 use crate::generation::Address;
 use crate::live::Instance;
@@ -33,8 +34,7 @@ pub(in crate::data_plane) struct Pool {
     /// Those of an app that speaks HTTP/2.
     shares: Shares,
     in_flight: Cell<u32>,
-    idle_max: usize,
-    idle_timeout: Duration,
+    config: Rc<InForce<AppConfig>>,
     retired: Rc<Cell<bool>>,
 }
 
@@ -69,14 +69,17 @@ pub(in crate::data_plane) enum Carrier {
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(instance: Instance, config: &AppConfig, retired: Rc<Cell<bool>>) -> Self {
+    pub(super) fn new(
+        instance: Instance,
+        config: Rc<InForce<AppConfig>>,
+        retired: Rc<Cell<bool>>,
+    ) -> Self {
         Self {
             instance,
             idle: RefCell::default(),
             shares: Shares::default(),
             in_flight: Cell::new(0),
-            idle_max: config.pool_max,
-            idle_timeout: config.pool_idle_timeout,
+            config,
             retired,
         }
     }
@@ -132,9 +135,10 @@ impl Pool {
     }
 
     fn put(&self, link: Link) {
-        let timeout = link.idle_timeout.unwrap_or(self.idle_timeout);
+        let config = self.config.get();
+        let timeout = link.idle_timeout.unwrap_or(config.pool_idle_timeout);
         let mut idle = self.idle.borrow_mut();
-        if self.retired.get() || idle.len() >= self.idle_max || timeout.is_zero() {
+        if self.retired.get() || idle.len() >= config.pool_max || timeout.is_zero() {
             return;
         }
         let until = Instant::now() + timeout;

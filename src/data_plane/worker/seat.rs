@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Worker;
 use crate::data_plane::Phase;
 use crate::data_plane::connection::{LINGER_IDLE_MAX, MOMENT, Streams};
+use crate::data_plane::crowd::Admission;
 use crate::data_plane::roster::Call;
 use crate::data_plane::wire::Pulse;
 use crate::memory;
@@ -36,6 +37,8 @@ pub(in crate::data_plane) struct Seat {
     worker: Rc<Worker>,
     key: usize,
     address: Option<IpAddr>,
+    /// Among those of its address.
+    is_counted: bool,
 }
 
 /// Makes a connection count as one of HTTP/2, and has its streams looked at, until it is dropped.
@@ -59,7 +62,8 @@ impl Worker {
     /// A place for a new client connection, unless its address has as many as it may have. Where there are many, it is the
     /// longest idle one that leaves.
     pub(in crate::data_plane) fn admit(self: &Rc<Self>, address: Option<IpAddr>) -> Option<Seat> {
-        if address.is_some_and(|address| !self.crowd.admit(address)) {
+        let admission = address.map_or(Admission::Uncounted, |address| self.crowd.admit(address));
+        if admission == Admission::Refused {
             self.clients().closed(Closed::AddressCrowded);
             tracing::debug!(peer = ?address, "closed: connections_per_address_max");
             return None;
@@ -67,24 +71,23 @@ impl Worker {
         if self.excess(1) > 0 {
             self.roster.close_longest_idle(Closed::Crowded);
         }
-        Some(self.take_place(address))
+        Some(self.take_place(address, admission == Admission::Counted))
     }
 
     /// A place for what a client connection becomes.
     pub(in crate::data_plane) fn successor(self: &Rc<Self>, address: Option<IpAddr>) -> Seat {
-        if let Some(address) = address {
-            self.crowd.succeed(address);
-        }
-        self.take_place(address)
+        let is_counted = address.is_some_and(|address| self.crowd.succeed(address));
+        self.take_place(address, is_counted)
     }
 
-    fn take_place(self: &Rc<Self>, address: Option<IpAddr>) -> Seat {
+    fn take_place(self: &Rc<Self>, address: Option<IpAddr>, is_counted: bool) -> Seat {
         let key = self.roster.insert();
         self.count_open();
         Seat {
             worker: Rc::clone(self),
             key,
             address,
+            is_counted,
         }
     }
 
@@ -151,14 +154,15 @@ impl Worker {
 
     /// Looks at all client connections, and closes the longest idle ones where there are many.
     pub(super) fn sweep_clients(&self, now: Instant) {
-        self.roster.sweep(now, &self.settings.client);
+        let settings = self.settings();
+        self.roster.sweep(now, &settings.client);
         let patience = if self.phase() >= Phase::ClosingIdle {
             MOMENT
         } else {
             LINGER_IDLE_MAX
         };
         for (_, streams) in self.multiplexed.borrow().iter() {
-            streams.look(now, &self.settings.client, patience);
+            streams.look(now, &settings.client, patience);
         }
         if !self.crowd.is_full(self.gauges.connections()) {
             return;
@@ -260,7 +264,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.worker.roster.remove(self.key);
         self.worker.count_open();
-        if let Some(address) = self.address {
+        if let Some(address) = self.address.filter(|_| self.is_counted) {
             self.worker.crowd.dismiss(address);
         }
         self.worker.crowd.left();
