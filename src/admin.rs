@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::control_plane::apps::Apps;
@@ -27,7 +28,7 @@ pub struct Admin {
     /// What is counted.
     pub metrics: Metrics,
     /// Names that a Host header may carry beside addresses and `localhost`.
-    pub hosts: Vec<String>,
+    pub hosts: watch::Receiver<Vec<String>>,
     /// Whether only this machine can reach it; then it shows what the apps wrote.
     pub is_local: bool,
 }
@@ -126,6 +127,7 @@ impl Admin {
             || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
             || self
                 .hosts
+                .borrow()
                 .iter()
                 .any(|known| known.eq_ignore_ascii_case(name))
     }
@@ -145,6 +147,7 @@ impl Admin {
             for app in &mut status.apps {
                 app.hide_output();
             }
+            status.configuration.hide_text();
         }
         let body = serde_json::to_string(&status).expect("every key of a status is a string");
         typed(StatusCode::OK, "application/json", body + "\n")

@@ -1,11 +1,15 @@
-//! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both.
+//! The composition root: bind, build both planes, join them, run until told to stop. The only file that sees both, with
+//! the parts of it in `server/`.
 
+mod difference;
 mod files;
-mod held_back;
 mod logs;
+mod members;
 mod operators;
+mod reconfigure;
 mod sockets;
 mod stop;
+mod tables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,29 +17,28 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use self::files::Watching;
 use self::logs::Logs;
-use self::operators::{serve_admin, serve_control};
+use self::members::Maker;
+use self::operators::{Ready, Scraping, serve_control};
+use self::reconfigure::{Configurator, Parts, State};
 use self::sockets::Sockets;
 use self::stop::Stop;
-use crate::config::{self, Config, ShutdownConfig};
-use crate::control_plane::apps::{About, Apps, Reread};
-use crate::control_plane::driver::{Driver, Handle, ReloadOptions, Settings, World};
+use crate::config::{self, Config};
+use crate::control_plane::apps::{About, Apps, Configuration, Whole};
+use crate::control_plane::driver::{Handle, ReloadOptions};
 use crate::control_plane::process::{Keeper, OutputSink, Processes};
 use crate::control_plane::starts::Starts;
-use crate::control_plane::status::{FirstStart, GenerationState, TriggerSource, VerdictWord};
+use crate::control_plane::status::{FirstStart, TriggerSource};
 use crate::control_plane::trigger::{Signals, Wish};
-use crate::data_plane::listen::Listen;
 use crate::data_plane::pages::CurrentPages;
-use crate::data_plane::route::Routes;
 use crate::data_plane::{self, ClientConfig, Phase, Workers};
 use crate::descriptors::{Reserve, Room};
-use crate::live::Live;
 use crate::systemd::{Manager, Service};
-use crate::telemetry::metrics::{AppMetrics, Facts, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traffic::Traffic;
 
 /// How a run ended.
@@ -71,24 +74,15 @@ pub fn run(
         let metrics = Metrics::new();
         logs.count(&metrics);
         tokio::spawn(logs.clone().tell_dropped());
-        let pages = Arc::new(CurrentPages::new(Arc::clone(&config.pages)));
-        let watching = Arc::new(Watching::new(&config.apps));
-        let reread = reread(
-            reload,
-            config.clone(),
-            metrics.clone(),
-            Arc::clone(&pages),
-            Arc::clone(&watching),
-        );
         let around = Around {
             workers,
             processes: &processes,
             metrics: &metrics,
-            pages: &pages,
             logs: &logs,
-            watching: &watching,
         };
-        let ended = Server::start(config, sockets, around, reread)?.run().await;
+        let ended = Server::start(config, sockets, around, Box::new(reload))?
+            .run()
+            .await;
         processes.close().await;
         Ok(ended)
     });
@@ -102,14 +96,6 @@ fn workers(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     }
-}
-
-/// As many as the configuration says, or as there are workers.
-fn starts(config: &Config, workers: usize) -> Starts {
-    Starts::new(match config.starts_max {
-        0 => workers,
-        max => max,
-    })
 }
 
 /// No more client connections than there are descriptors for: running out of them would hurt those that are served.
@@ -137,98 +123,11 @@ fn fitting(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-fn reread(
-    reload: impl Fn() -> Result<Config, config::Error> + Send + Sync + 'static,
-    running: Config,
-    metrics: Metrics,
-    pages: Arc<CurrentPages>,
-    watching: Arc<Watching>,
-) -> Box<Reread> {
-    Box::new(move || {
-        let config = reload();
-        metrics.config_reread(config.is_ok());
-        let config = config.map_err(|error| error.to_string())?;
-        let held_back = held_back::held_back(&running, &config);
-        if !held_back.is_empty() {
-            let keys = held_back.join(", ");
-            warn!("changed in the configuration and not in effect before a restart: {keys}");
-        }
-        pages.replace(config.pages);
-        watching.follow(&config.apps);
-        Ok(config
-            .apps
-            .into_iter()
-            .map(|app| (app.name.clone(), settings(&app)))
-            .collect())
-    })
-}
-
-/// For each place to listen at, what leads from there to which app.
-fn all_routes(config: &Config) -> Vec<Arc<Routes>> {
-    let listen = config.listen.iter();
-    listen
-        .map(|listen| Arc::new(routes(listen, &config.apps)))
-        .collect()
-}
-
-/// What leads from there to which app, by the place of each in the configuration.
-fn routes(listen: &Listen, apps: &[config::App]) -> Routes {
-    let served = apps.iter().enumerate();
-    let served = served.filter(|(_, app)| listen.serves(&app.name));
-    Routes::new(served.flat_map(|(index, app)| app.routes.iter().map(move |route| (index, route))))
-}
-
-fn settings(app: &config::App) -> Settings {
-    Settings {
-        backing: app.backing.clone(),
-        readiness: app.ready.clone(),
-        instances: app.instances.clone(),
-        driver: app.driver.clone(),
-    }
-}
-
-/// What each plane has of each app.
-struct Roster {
-    drivers: Vec<Driver>,
-    handles: Vec<Handle>,
-    apps: Vec<Arc<data_plane::App>>,
-}
-
-impl Roster {
-    fn new(configured: Vec<config::App>, starts: &Starts, around: Around<'_>) -> Self {
-        let Around {
-            workers,
-            processes,
-            metrics,
-            watching,
-            ..
-        } = around;
-        let (mut drivers, mut handles, mut apps) = (Vec::new(), Vec::new(), Vec::new());
-        for app in configured {
-            let live = Arc::new(Live::new());
-            let traffic = Arc::new(Traffic::new(workers));
-            let counts = counts(&app);
-            let world = World {
-                processes: Arc::clone(processes),
-                live: Arc::clone(&live),
-                workers,
-                starts: starts.clone(),
-                changes: watching.changes(&app.name),
-                metrics: Arc::clone(&counts),
-            };
-            let (driver, handle) = Driver::new(app.name.clone(), settings(&app), world);
-            let facts = facts(handle.clone());
-            metrics.add(&app.name, Arc::clone(&traffic), facts, &counts);
-            drivers.push(driver);
-            handles.push(handle);
-            let app = data_plane::App::new(app.name, app.traffic, live, traffic);
-            apps.push(Arc::new(app));
-        }
-        Self {
-            drivers,
-            handles,
-            apps,
-        }
+/// How many apps may be starting at once.
+fn starts_max(config: &Config, workers: usize) -> usize {
+    match config.starts_max {
+        0 => workers,
+        max => max,
     }
 }
 
@@ -238,18 +137,19 @@ struct Around<'a> {
     workers: usize,
     processes: &'a Arc<Processes>,
     metrics: &'a Metrics,
-    pages: &'a Arc<CurrentPages>,
     logs: &'a Logs,
-    watching: &'a Watching,
 }
+
+/// Reads the configuration anew.
+type Read = Box<dyn Fn() -> Result<Config, config::Error> + Send + Sync>;
 
 /// Both planes, running.
 struct Server {
     apps: Apps,
-    drivers: Vec<JoinHandle<()>>,
-    workers: Workers,
+    configurator: Arc<Configurator>,
+    maker: Maker,
+    workers: Arc<Workers>,
     phase: watch::Sender<Phase>,
-    shutdown: ShutdownConfig,
     exit_on_failed_start: bool,
     signals: Signals,
     logs: Logs,
@@ -262,74 +162,69 @@ impl Server {
         config: Config,
         sockets: Sockets,
         around: Around<'_>,
-        reread: Box<Reread>,
+        read: Read,
     ) -> anyhow::Result<Self> {
-        let (metrics, logs) = (around.metrics, around.logs);
         // Before anything can be started: from now on these signals are wishes.
         let signals = Signals::listen()?;
         let listen = sockets.clients.addresses();
-        let workers = sockets.workers;
-        let routes = all_routes(&config);
-        let starts = starts(&config, workers);
-        let strays = Arc::new(Traffic::new(workers));
-        metrics.count_strays(Arc::clone(&strays));
-        let Roster {
-            drivers,
-            handles,
-            apps,
-        } = Roster::new(config.apps, &starts, around);
+        let admin = sockets.admin.map(Ready::new).transpose()?;
+        let starts = Starts::new(starts_max(&config, around.workers));
+        let watching = Arc::new(Watching::default());
+        let maker = Maker::new(around, starts, &watching);
+        let (state, drivers) = State::first(config, &maker, &listen);
+        let pages = Arc::new(CurrentPages::new(Arc::clone(&state.config.pages)));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let apps = data_plane::Apps {
-            apps,
-            routes,
-            strays,
-        };
-        let client = data_plane::Settings {
-            client: fitting(config.client),
-            trusted_proxies: config.trusted_proxies,
-            pages: Arc::clone(around.pages),
-            access: logs.access.clone(),
-        };
-        let running = data_plane::start(sockets.clients, apps, &client, &phases)?;
-        metrics.count_connections(running.counter());
-        metrics.count_clients(running.clients());
+        let workers = start_workers(sockets.clients, &state, &pages, around, &phases)?;
 
-        let admin = sockets.admin.as_ref();
+        let config = state.config.clone();
+        let reserve = Reserve::new();
+        let scraping = Scraping::new(
+            around.metrics.clone(),
+            reserve.clone(),
+            config.admin_hosts.clone(),
+        );
         let about = About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            name: config.name,
+            name: config.name.clone(),
             since: SystemTime::now(),
             listen: listen.iter().map(ToString::to_string).collect(),
-            admin: admin.map(|admin| admin.address().to_string()),
+            admin: admin.as_ref().map(|ready| ready.address().to_string()),
         };
         info!(listen = about.listen.join(" "), admin = about.admin, control = %sockets.control_path.display(), "listening");
-        let apps = Apps::new(
+        let handles = state.members.iter().map(|member| member.handle.clone());
+        let (whole, seen) = watch::channel(Whole {
             about,
-            handles,
-            reread,
-            Arc::clone(around.processes.journals()),
-        );
-        around.watching.start(&apps);
-        let reserve = Reserve::new();
-        serve_control(sockets.control, &apps, reserve.clone());
-        if let Some(listener) = sockets.admin {
-            serve_admin(listener, config.admin_hosts, &apps, metrics, reserve)?;
-        }
+            handles: handles.collect(),
+            configuration: Configuration::new(),
+        });
+        let configurator = Configurator::new(Parts {
+            read,
+            state,
+            whole,
+            workers: Arc::clone(&workers),
+            maker: maker.clone(),
+            logs: around.logs.clone(),
+            pages,
+            scraping,
+        });
+        let journals = Arc::clone(around.processes.journals());
+        let apps = Apps::new(seen, Arc::clone(&configurator) as _, journals);
+        watching.start(&apps, &config.apps);
+        configurator.tell_of(&apps, admin);
+        serve_control(sockets.control, &apps, reserve);
         let exits = config.exit_on_failed_start;
         let service = Manager::of_process().map(|manager| Service::start(manager, &apps, exits));
+        drivers.into_iter().for_each(|driver| maker.drive(driver));
         Ok(Self {
             apps,
-            drivers: drivers
-                .into_iter()
-                .map(|driver| tokio::spawn(driver.run()))
-                .collect(),
-            workers: running,
+            configurator,
+            maker,
+            workers,
             phase,
-            shutdown: config.shutdown,
             exit_on_failed_start: exits,
             signals,
-            logs: logs.clone(),
+            logs: around.logs.clone(),
             control_path: sockets.control_path,
             service,
         })
@@ -337,16 +232,19 @@ impl Server {
 
     async fn run(mut self) -> Ended {
         let ended = self.until_stopped().await;
+        let shutdown = self.configurator.shutdown();
         if let Some(service) = &mut self.service {
-            service.stopping(self.shutdown.timeout);
+            service.stopping(shutdown.timeout);
         }
+        let (mut drivers, parting) = self.maker.take_running();
         let stop = Stop {
             apps: &self.apps,
+            parting: &parting,
             workers: &self.workers,
             phase: &self.phase,
-            config: &self.shutdown,
+            config: &shutdown,
         };
-        stop.perform(&mut self.signals, &mut self.drivers).await;
+        stop.perform(&mut self.signals, &mut drivers).await;
         drop(self.phase);
         self.workers.join();
         // Nobody is left to answer; the next start replaces a socket that is still there.
@@ -356,16 +254,16 @@ impl Server {
     }
 
     async fn until_stopped(&mut self) -> Ended {
-        let mut first_start = std::pin::pin!(failed_first_start(
-            self.apps.handles(),
-            self.exit_on_failed_start
-        ));
+        let handles = self.apps.handles();
+        let mut first_start =
+            std::pin::pin!(failed_first_start(&handles, self.exit_on_failed_start));
         loop {
             tokio::select! {
                 wish = self.signals.next() => match wish {
                     Wish::Reload => {
                         self.logs.reopen();
-                        reload_by_signal(&self.apps).await;
+                        // A signal that follows is not to wait for it.
+                        tokio::spawn(reload_by_signal(self.apps.clone()));
                     }
                     Wish::ReopenLogs => self.logs.reopen(),
                     Wish::Stop => return Ended::Stopped,
@@ -376,12 +274,11 @@ impl Server {
     }
 }
 
-/// A broken configuration changes nothing, and says so.
-async fn reload_by_signal(apps: &Apps) {
-    if let Err(problem) = apps
-        .reload(None, TriggerSource::Signal, ReloadOptions::default())
-        .await
-    {
+/// A broken configuration changes nothing; whoever reads it has said so.
+async fn reload_by_signal(apps: Apps) {
+    let options = ReloadOptions::default();
+    let asked = apps.reload(None, TriggerSource::Signal, options).await;
+    if let Err(problem) = asked {
         error!("reload refused: {problem}");
     }
 }
@@ -408,24 +305,31 @@ async fn failed_first_start(handles: &[Handle], matters: bool) {
     std::future::pending().await
 }
 
-fn counts(app: &config::App) -> Arc<AppMetrics> {
-    let triggers = TriggerSource::ALL.map(TriggerSource::as_str);
-    let verdicts = VerdictWord::ALL.map(VerdictWord::as_str);
-    Arc::new(AppMetrics::new(&app.name, &triggers, &verdicts))
-}
-
-fn facts(handle: Handle) -> impl Fn() -> Facts {
-    move || {
-        let status = handle.status();
-        let generations = status.generations.iter();
-        Facts {
-            live: status.live.map(crate::generation::GenerationId::get),
-            generations: generations
-                .map(|known| (known.generation.get(), known.state.as_str()))
-                .collect(),
-            states: GenerationState::ALL.map(GenerationState::as_str).to_vec(),
-            stale: status.stale,
-            paused: status.paused,
-        }
-    }
+fn start_workers(
+    bound: data_plane::listen::Bound,
+    state: &State,
+    pages: &Arc<CurrentPages>,
+    around: Around<'_>,
+    phases: &watch::Receiver<Phase>,
+) -> anyhow::Result<Arc<Workers>> {
+    let strays = Arc::new(Traffic::new(around.workers));
+    around.metrics.count_strays(Arc::clone(&strays));
+    let tables = state.gates.iter().map(|gate| {
+        let (_, routes) = gate.table(&state.members, &state.routing, &state.routing);
+        routes
+    });
+    let apps = data_plane::Apps {
+        apps: state
+            .members
+            .iter()
+            .map(|member| Arc::clone(&member.app))
+            .collect(),
+        routes: tables.collect(),
+        strays,
+    };
+    let settings = state.settings(around.logs, pages);
+    let workers = data_plane::start(bound, apps, &settings, phases)?;
+    around.metrics.count_connections(workers.counter());
+    around.metrics.count_clients(workers.clients());
+    Ok(Arc::new(workers))
 }

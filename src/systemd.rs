@@ -114,18 +114,26 @@ impl Teller {
         let bell = Arc::new(Notify::new());
         // Dropped with this task.
         let mut listeners = JoinSet::new();
-        for handle in self.apps.handles() {
-            listeners.spawn(ring(handle.clone(), Arc::clone(&bell)));
-        }
+        let mut heard: Vec<Handle> = Vec::new();
+        let mut whole = self.apps.changes();
         let mut reloads = self.apps.reloads();
         let mut ticks = interval(MORE_TIME_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            for handle in whole.borrow_and_update().handles.iter() {
+                if !heard.iter().any(|known| known.is(handle)) {
+                    heard.push(handle.clone());
+                    listeners.spawn(ring(handle.clone(), Arc::clone(&bell)));
+                }
+            }
+            heard.retain(Handle::is_driven);
+            while listeners.try_join_next().is_some() {}
             let seen = *reloads.borrow_and_update();
             self.tell_news(seen).await;
             tokio::select! {
                 () = bell.notified() => {}
                 Ok(()) = reloads.changed() => {}
+                Ok(()) = whole.changed() => {}
                 _ = ticks.tick(), if !self.is_ready || self.is_reloading => {
                     tell(&self.manager, &[&more_time(MORE_TIME)]).await;
                 }

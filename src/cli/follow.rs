@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{client, complain, exit, print, say};
 use crate::control_plane::api::client::{Error, Lines};
+use crate::control_plane::apps::Changes;
 use crate::control_plane::progress::{Progress, SettledWord};
 use crate::control_plane::status::{TriggerSource, TriggerStatus, VerdictWord};
 use crate::generation::{AppName, GenerationId};
@@ -30,6 +31,8 @@ struct Seen {
     live: usize,
     settled: usize,
     well: usize,
+    /// There is nothing to wait for.
+    nothing: bool,
 }
 
 /// Follows to the end, and says by the exit status how it was.
@@ -53,12 +56,13 @@ async fn to_end(lines: &mut Lines, waiting: Waiting) -> Result<Seen, Error> {
     let mut seen = Seen::default();
     while let Some(update) = lines.next().await? {
         show(&update, waiting.json);
-        if waiting.only_accepted {
+        seen.see(&update);
+        let is_asked = seen.nothing || !matches!(update, Progress::Configured { .. });
+        if waiting.only_accepted && is_asked {
             return Ok(seen);
         }
-        seen.see(&update);
     }
-    if seen.verdicts == 0 {
+    if seen.verdicts == 0 && !seen.nothing {
         complain("hitless ended before the verdict; what serves now shows: hitless status");
     } else if waiting.through_probation && seen.settled < seen.live {
         complain("hitless ended before its probation did; what serves now shows: hitless status");
@@ -69,6 +73,7 @@ async fn to_end(lines: &mut Lines, waiting: Waiting) -> Result<Seen, Error> {
 impl Seen {
     fn see(&mut self, update: &Progress) {
         match update {
+            Progress::Configured { apps, .. } => self.nothing = apps.is_empty(),
             Progress::Verdict { status, .. } => {
                 self.verdicts += 1;
                 self.live += usize::from(status.verdict == VerdictWord::Live);
@@ -83,7 +88,7 @@ impl Seen {
     }
 
     fn is_good(&self, waiting: Waiting) -> bool {
-        let live = self.verdicts > 0 && self.live == self.verdicts;
+        let live = (self.nothing || self.verdicts > 0) && self.live == self.verdicts;
         live && (!waiting.through_probation || self.well == self.live)
     }
 }
@@ -105,13 +110,48 @@ fn show(update: &Progress, as_json: bool) {
     if as_json {
         let line = serde_json::to_string(update).expect("every key of an update is a string");
         print(&line);
-    } else {
+    } else if !is_matter_of_course(update) {
         say(&sentence(update));
     }
 }
 
+/// The one that lost, and the newer one.
+fn superseded(update: &Progress) -> String {
+    let Progress::Superseded {
+        app,
+        trigger,
+        by,
+        source,
+        joined,
+        cause,
+    } = update
+    else {
+        return String::new();
+    };
+    let cause = cause.as_ref();
+    let cause = cause.map_or_else(String::new, |files| format!(" ({files} changed)"));
+    let (noun, newer) = (noun(*source), format!("{by}{cause}"));
+    match (*joined, *source) {
+        (true, _) => format!(
+            "{app}: {noun} {trigger} was superseded by {noun} {newer}, which is waited for now"
+        ),
+        (false, TriggerSource::Rollback) => {
+            format!("{app}: reload {trigger} was given up: rollback {newer} was asked for")
+        }
+        (false, _) => {
+            format!("{app}: rollback {trigger} was given up: reload {newer} was asked for")
+        }
+    }
+}
+
+/// The configuration is as it was, and apps are reloaded, which they say by themselves.
+fn is_matter_of_course(update: &Progress) -> bool {
+    matches!(update, Progress::Configured { changes, apps } if *changes == Changes::default() && !apps.is_empty())
+}
+
 fn sentence(update: &Progress) -> String {
     match update {
+        Progress::Configured { changes, apps } => configured(changes, apps),
         Progress::Accepted {
             app,
             trigger,
@@ -139,32 +179,7 @@ fn sentence(update: &Progress) -> String {
                 .map_or_else(String::new, |line| format!(" (it says: {line})"));
             format!("{app}: generation {generation}: {probe}{output}")
         }
-        Progress::Superseded {
-            app,
-            trigger,
-            by,
-            source,
-            joined: true,
-            cause,
-        } => {
-            let noun = noun(*source);
-            let cause = cause
-                .as_ref()
-                .map_or_else(String::new, |files| format!(" ({files} changed)"));
-            format!(
-                "{app}: {noun} {trigger} was superseded by {noun} {by}{cause}, which is waited for now"
-            )
-        }
-        Progress::Superseded {
-            app,
-            trigger,
-            by,
-            source: TriggerSource::Rollback,
-            ..
-        } => format!("{app}: reload {trigger} was given up: rollback {by} was asked for"),
-        Progress::Superseded {
-            app, trigger, by, ..
-        } => format!("{app}: rollback {trigger} was given up: reload {by} was asked for"),
+        Progress::Superseded { .. } => superseded(update),
         Progress::Verdict {
             app,
             status,
@@ -181,6 +196,35 @@ fn sentence(update: &Progress) -> String {
             settled_words(*settled, reason.as_deref())
         ),
     }
+}
+
+fn configured(changes: &Changes, apps: &[AppName]) -> String {
+    let names = |apps: &[AppName]| {
+        let names: Vec<_> = apps.iter().map(AppName::as_str).collect();
+        names.join(", ")
+    };
+    let mut parts = Vec::new();
+    if !changes.in_force.is_empty() {
+        parts.push(format!("in force: {}", changes.in_force.join(", ")));
+    }
+    if !changes.added.is_empty() {
+        parts.push(format!("new: {}", names(&changes.added)));
+    }
+    if !changes.removed.is_empty() {
+        parts.push(format!("gone: {}", names(&changes.removed)));
+    }
+    if parts.is_empty() {
+        parts.push("nothing changed in place".to_owned());
+    }
+    if !changes.needs_restart.is_empty() {
+        let keys = changes.needs_restart.join(", ");
+        parts.push(format!("needs a restart of hitless: {keys}"));
+    }
+    parts.push(match apps.is_empty() {
+        true => "no app is started anew".to_owned(),
+        false => format!("started anew: {}", names(apps)),
+    });
+    format!("configuration read; {}", parts.join("; "))
 }
 
 fn noun(source: TriggerSource) -> &'static str {

@@ -20,6 +20,7 @@ pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
             addresses: args.addresses.as_ref().map(|Addresses(list)| list.clone()),
         },
         through_probation: args.through_probation,
+        only_changed: args.changed,
     };
     let waiting = Waiting {
         timeout: args.timeout,

@@ -7,11 +7,12 @@ use super::args::StatusArgs;
 use super::{client, complain, exit, print};
 use crate::config::units::show_duration;
 use crate::control_plane::api::client::Client;
-use crate::control_plane::apps::Status;
+use crate::control_plane::apps::{Configuration, Status};
 use crate::control_plane::status::{
     AppState, AppStatus, FailoverStatus, GenerationStatus, StandingWord, TriggerSource,
     TriggerStatus, VerdictWord,
 };
+use crate::generation::AppName;
 
 /// Prints it once.
 pub(super) async fn status(args: &StatusArgs) -> ExitCode {
@@ -55,8 +56,37 @@ fn table(status: &Status) -> String {
         "hitless {} (process {}, {since}) on {listen}{admin}{stopping}",
         about.version, about.pid
     )];
+    lines.extend(configuration(&status.configuration));
     lines.extend(status.apps.iter().flat_map(app));
     lines.join("\n")
+}
+
+/// What is between the configuration in force and the one that is written, unless there is nothing.
+fn configuration(status: &Configuration) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(refused) = &status.refused {
+        let (ago, since) = (age(refused.at), age(status.read));
+        lines.push(format!(
+            "configuration: REFUSED {ago} ago; in force is what was read {since} ago"
+        ));
+        lines.extend(refused.problem.lines().map(|line| format!("  | {line}")));
+        lines
+            .push("  Next: mend it (`hitless check`), then `hitless reload --changed`.".to_owned());
+    }
+    if !status.awaited.is_empty() {
+        let names: Vec<_> = status.awaited.iter().map(AppName::as_str).collect();
+        lines.push(format!(
+            "configuration: requests go where they went before: the new routing waits for {} to be live",
+            names.join(", ")
+        ));
+    }
+    if !status.needs_restart.is_empty() {
+        lines.push(format!(
+            "configuration: needs a restart of hitless to be in force: {}",
+            status.needs_restart.join(", ")
+        ));
+    }
+    lines
 }
 
 fn app(status: &AppStatus) -> Vec<String> {

@@ -163,8 +163,9 @@ async fn reload(app: Option<&str>, query: &str, apps: &Apps) -> Result<Answer, P
             addresses,
         },
         through_probation: options.flag("through_probation")?,
+        only_changed: options.flag("changed")?,
     };
-    options.end(&["probation", "through_probation", "addresses"])?;
+    options.end(&["changed", "probation", "through_probation", "addresses"])?;
     Ok(lines(
         apps.reload(app, TriggerSource::Command, wanted).await?,
     ))

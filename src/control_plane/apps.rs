@@ -1,8 +1,13 @@
 //! All apps of this hitless: what is asked of each or of all of them, and what is told about the whole.
 
+mod reloading;
 mod underway;
+mod whole;
 
 pub use self::underway::Reloads;
+pub use self::whole::{
+    About, Changes, Configuration, Configure, Fresh, Refusal, Reread, Scope, Whole,
+};
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +17,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
-use self::underway::{Register, Underway};
-use crate::control_plane::driver::{Handle, Origin, ReloadOptions, Settings};
+use self::reloading::pass_on;
+use self::underway::Register;
+use crate::control_plane::driver::Handle;
 use crate::control_plane::process::{Journals, Selection};
-use crate::control_plane::progress::{Progress, Updates};
-use crate::control_plane::status::{self, AppState, AppStatus};
+use crate::control_plane::progress::Updates;
+use crate::control_plane::status::{AppState, AppStatus};
 use crate::generation::{AppName, GenerationId};
 
 /// How long a change may take until the status shows it.
@@ -30,41 +36,24 @@ const CLOCKS_APART: Duration = Duration::from_millis(500);
 pub struct Apps(Arc<Inner>);
 
 struct Inner {
-    about: About,
-    handles: Vec<Handle>,
-    reread: Box<Reread>,
+    whole: watch::Receiver<Whole>,
+    configure: Arc<dyn Configure>,
     reloads: Register,
     journals: Arc<Journals>,
     stopping: AtomicBool,
-}
-
-/// Reads the configuration anew: the settings of every app, or the problems as one text.
-pub type Reread = dyn Fn() -> Result<Vec<(AppName, Settings)>, String> + Send + Sync;
-
-/// What does not change while hitless runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
-    /// The version of hitless.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// Its name among those on this machine.
-    pub name: String,
-    /// When it was started.
-    #[serde(with = "status::seconds")]
-    pub since: SystemTime,
-    /// Where it listens, with the real ports.
-    pub listen: Vec<String>,
-    /// Where it answers scrapers.
-    pub admin: Option<String>,
+    /// The first start of every app has ended. An app that is added later makes the whole no less ready.
+    started: AtomicBool,
 }
 
 /// The whole at one moment: the JSON of `hitless status --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// What does not change.
+    /// What is said about this hitless.
     #[serde(flatten)]
     pub about: About,
+    /// Which configuration is in force.
+    #[serde(default)]
+    pub configuration: Configuration,
     /// Whether it is on its way to stop.
     pub stopping: bool,
     /// Each app.
@@ -104,56 +93,20 @@ pub enum Error {
 // === impl Apps ===
 
 impl Apps {
-    /// These apps, told about with these facts, and what they write.
+    /// These apps, and what they write. `configure` reads the configuration anew, and publishes the `whole`.
     pub fn new(
-        about: About,
-        handles: Vec<Handle>,
-        reread: Box<Reread>,
+        whole: watch::Receiver<Whole>,
+        configure: Arc<dyn Configure>,
         journals: Arc<Journals>,
     ) -> Self {
         Self(Arc::new(Inner {
-            about,
-            handles,
-            reread,
+            whole,
+            configure,
             reloads: Register::default(),
             journals,
             stopping: AtomicBool::new(false),
+            started: AtomicBool::new(false),
         }))
-    }
-
-    /// Reads the configuration anew and asks one app, or every one, for a fresh generation. The updates end with a
-    /// verdict for each.
-    ///
-    /// # Errors
-    ///
-    /// An unknown app, or one that has no addresses and was to get others; a configuration with problems. Then nothing was
-    /// asked of anybody.
-    pub async fn reload(
-        &self,
-        app: Option<&str>,
-        origin: impl Into<Origin>,
-        options: ReloadOptions,
-    ) -> Result<Updates, Error> {
-        let (chosen, origin) = (self.chosen(app)?, origin.into());
-        let underway = self.0.reloads.begin();
-        let mut settings = (self.0.reread)().map_err(Error::Configuration)?;
-        if options.wish.addresses.is_some() {
-            let commands = settings
-                .iter()
-                .filter(|(_, own)| own.backing.addresses().is_none());
-            let mut commands = commands.map(|(name, _)| name);
-            if let Some(name) = commands.find(|name| chosen.iter().any(|one| one.name() == *name)) {
-                return Err(Error::NoAddresses(name.clone()));
-            }
-        }
-        let (sender, updates) = mpsc::unbounded_channel();
-        for handle in chosen {
-            let own = settings.iter().position(|(name, _)| name == handle.name());
-            let own = own.map(|index| settings.swap_remove(index).1);
-            let updates = handle.reload(origin.clone(), own, options.clone()).await;
-            tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
-        }
-        Ok(updates)
     }
 
     /// Asks one app, or every one, to undo its newest reload. The updates end with a verdict for each.
@@ -163,7 +116,7 @@ impl Apps {
     /// An unknown app.
     pub async fn rollback(&self, app: Option<&str>) -> Result<Updates, Error> {
         let (sender, updates) = mpsc::unbounded_channel();
-        for handle in self.chosen(app)? {
+        for handle in self.chosen(app)?.iter() {
             tokio::spawn(pass_on(handle.rollback().await, sender.clone(), None));
         }
         Ok(updates)
@@ -176,7 +129,7 @@ impl Apps {
     ///
     /// An unknown app.
     pub async fn pause(&self, app: Option<&str>, lasting: Option<Duration>) -> Result<(), Error> {
-        for handle in self.chosen(app)? {
+        for handle in self.chosen(app)?.iter() {
             let asked = SystemTime::now();
             handle.pause(lasting).await;
             until_seen(handle, |status| {
@@ -193,7 +146,7 @@ impl Apps {
     ///
     /// An unknown app.
     pub async fn resume(&self, app: Option<&str>) -> Result<(), Error> {
-        for handle in self.chosen(app)? {
+        for handle in self.chosen(app)?.iter() {
             handle.resume().await;
             until_seen(handle, |status| !status.paused).await;
         }
@@ -233,22 +186,27 @@ impl Apps {
         Ok((Arc::clone(journals), selection))
     }
 
-    /// Every app's handle.
-    pub fn handles(&self) -> &[Handle] {
-        &self.0.handles
+    /// The handle of every app that there is now.
+    pub fn handles(&self) -> Arc<[Handle]> {
+        Arc::clone(&self.0.whole.borrow().handles)
+    }
+
+    /// Tells when apps come and go, or another configuration is in force.
+    pub fn changes(&self) -> watch::Receiver<Whole> {
+        self.0.whole.clone()
     }
 
     /// The whole as it is now.
     pub fn status(&self) -> Status {
-        let apps = self
-            .0
-            .handles
-            .iter()
-            .map(|handle| AppStatus::clone(&handle.status()));
+        let whole = self.0.whole.borrow().clone();
+        let handles = whole.handles.iter();
         Status {
-            about: self.0.about.clone(),
+            about: whole.about,
+            configuration: whole.configuration,
             stopping: self.is_stopping(),
-            apps: apps.collect(),
+            apps: handles
+                .map(|handle| AppStatus::clone(&handle.status()))
+                .collect(),
         }
     }
 
@@ -268,8 +226,13 @@ impl Apps {
             return Ok(Some("hitless is stopping".to_owned()));
         }
         let statuses: Vec<_> = chosen.iter().map(Handle::status).collect();
-        if let Some(starting) = statuses.iter().find(|status| !status.has_started()) {
-            return Ok(Some(format!("{} is being started", starting.name)));
+        let starting = statuses.iter().find(|status| !status.has_started());
+        match starting {
+            Some(starting) if app.is_some() || !self.0.started.load(Ordering::Relaxed) => {
+                return Ok(Some(format!("{} is being started", starting.name)));
+            }
+            None if app.is_none() => self.0.started.store(true, Ordering::Relaxed),
+            _ => {}
         }
         let serves = |status: &&Arc<AppStatus>| status.live.is_some() || status.paused;
         if statuses.iter().any(|status| serves(&status)) {
@@ -288,33 +251,26 @@ impl Apps {
         self.0.stopping.load(Ordering::Relaxed)
     }
 
-    fn chosen(&self, app: Option<&str>) -> Result<&[Handle], Error> {
-        let handles = &self.0.handles;
+    fn chosen(&self, app: Option<&str>) -> Result<Arc<[Handle]>, Error> {
+        let handles = self.handles();
         let Some(app) = app else { return Ok(handles) };
-        match handles
-            .iter()
-            .position(|handle| handle.name().as_str() == app)
-        {
-            Some(index) => Ok(&handles[index..=index]),
-            None => {
-                let known = handles
+        let named = handles.iter().find(|handle| handle.name().as_str() == app);
+        named
+            .map(|handle| Arc::from([handle.clone()]))
+            .ok_or_else(|| Error::UnknownApp {
+                name: app.to_owned(),
+                known: handles
                     .iter()
                     .map(|handle| handle.name().to_string())
-                    .collect();
-                Err(Error::UnknownApp {
-                    name: app.to_owned(),
-                    known,
-                })
-            }
-        }
+                    .collect(),
+            })
     }
 }
 
 impl fmt::Debug for Apps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Apps")
-            .field("about", &self.0.about)
-            .field("handles", &self.0.handles)
+            .field("whole", &*self.0.whole.borrow())
             .finish_non_exhaustive()
     }
 }
@@ -322,9 +278,9 @@ impl fmt::Debug for Apps {
 // === impl Status ===
 
 impl Status {
-    /// Whether every app serves the wanted version, and none is held back.
+    /// Whether every app serves the wanted version, none is held back, and what is written is in force.
     pub fn is_well(&self) -> bool {
-        self.apps.iter().all(AppStatus::is_well)
+        self.configuration.refused.is_none() && self.apps.iter().all(AppStatus::is_well)
     }
 }
 
@@ -364,20 +320,4 @@ fn ends_as_asked(until: Option<SystemTime>, asked: SystemTime, lasting: Option<D
     let earliest = asked + lasting.saturating_sub(CLOCKS_APART);
     let latest = asked + lasting + VISIBLE_WITHIN;
     until.is_some_and(|until| (earliest..=latest).contains(&until))
-}
-
-/// Nobody listening any more does not interrupt a reload, which is under way until its verdict.
-async fn pass_on(
-    mut updates: Updates,
-    to: mpsc::UnboundedSender<Progress>,
-    mut underway: Option<Underway>,
-) {
-    while let Some(update) = updates.recv().await {
-        if matches!(update, Progress::Verdict { .. }) {
-            underway = None;
-        }
-        if to.send(update).is_err() && underway.is_none() {
-            return;
-        }
-    }
 }

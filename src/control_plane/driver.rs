@@ -41,6 +41,7 @@ use crate::control_plane::process::{Changes, Processes};
 use crate::control_plane::readiness;
 use crate::control_plane::starts::Starts;
 use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
+use crate::control_plane::supervisor::situation::Situation;
 use crate::control_plane::supervisor::{Event, Supervisor, Timer};
 use crate::generation::{AppName, GenerationId};
 use crate::live::{Backend, Live};
@@ -73,6 +74,8 @@ pub struct World {
     pub workers: usize,
     /// When its turn to start is.
     pub starts: Starts,
+    /// The number of its first generation: none is used twice, also where an app of that name was there before.
+    pub first: GenerationId,
     /// How often its files have changed.
     pub changes: Changes,
     /// What is counted about the app.
@@ -160,7 +163,11 @@ impl Driver {
         let (home, inbox) = mpsc::channel(INBOX_MAX);
         let status = watch::Sender::new(Arc::new(AppStatus::new(name.clone())));
         let handle = Handle::new(name.clone(), home.clone(), status.subscribe());
-        let core = Supervisor::new(settings.driver.rules());
+        let situation = Situation {
+            next: world.first,
+            ..Situation::default()
+        };
+        let core = Supervisor::resume(settings.driver.rules(), situation);
         let driver = Self {
             name,
             settings,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::control_plane::apps::Changes;
 use crate::control_plane::status::{TriggerSource, TriggerStatus};
 use crate::generation::{AppName, GenerationId, TriggerId};
 
@@ -11,6 +12,14 @@ use crate::generation::{AppName, GenerationId, TriggerId};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Progress {
+    /// The configuration was read anew, and what needs no fresh generation is in force.
+    Configured {
+        /// What is different from now on.
+        #[serde(flatten)]
+        changes: Changes,
+        /// The apps that are reloaded or started; none: there is nothing to wait for.
+        apps: Vec<AppName>,
+    },
     /// The trigger has arrived; it waits its turn while older processes are still stopping.
     Accepted {
         /// The app that is reloaded.

@@ -3,7 +3,7 @@
 //! First come, first served. A start has its turn until it is ready or has failed, but not for ever: an app that hangs
 //! while it starts must not keep the others down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -14,7 +14,13 @@ const TURN_MAX: Duration = Duration::from_secs(10);
 
 /// The turns of all apps.
 #[derive(Clone, Debug)]
-pub struct Starts(Arc<Semaphore>);
+pub struct Starts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    turns: Arc<Semaphore>,
+    max: Mutex<usize>,
+}
 
 /// A turn. It ends when dropped, or after 10 s.
 #[derive(Debug)]
@@ -27,9 +33,33 @@ pub(crate) struct Turn {
 impl Starts {
     /// So many at once; at least 1.
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            max.clamp(1, Semaphore::MAX_PERMITS),
-        )))
+        let max = bounded(max);
+        Self(Arc::new(Inner {
+            turns: Arc::new(Semaphore::new(max)),
+            max: Mutex::new(max),
+        }))
+    }
+
+    /// From now on so many at once; at least 1. Those that are starting keep their turn. To be called on a runtime.
+    pub fn change(&self, max: usize) {
+        let max = bounded(max);
+        let before = {
+            let mut current = self.0.max.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, max)
+        };
+        let turns = &self.0.turns;
+        turns.add_permits(max.saturating_sub(before));
+        let surplus = before.saturating_sub(max);
+        let left = surplus - turns.forget_permits(surplus);
+        for _ in 0..left {
+            // One that is in use goes when it is given back, behind those that wait already.
+            let turns = Arc::clone(turns);
+            tokio::spawn(async move {
+                if let Ok(permit) = turns.acquire_owned().await {
+                    permit.forget();
+                }
+            });
+        }
     }
 
     /// Waits for a turn.
@@ -38,9 +68,13 @@ impl Starts {
     ///
     /// Dropped while it waits, it has left the queue.
     pub(crate) async fn turn(&self) -> Turn {
-        let permit = Arc::clone(&self.0).acquire_owned().await;
+        let permit = Arc::clone(&self.0.turns).acquire_owned().await;
         Turn::new(permit.expect("nobody closes it"))
     }
+}
+
+fn bounded(max: usize) -> usize {
+    max.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 impl Turn {

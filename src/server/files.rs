@@ -1,6 +1,6 @@
 //! The watching of each app's files, joined with who reloads it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
 use tracing::error;
@@ -10,74 +10,90 @@ use crate::control_plane::apps::Apps;
 use crate::control_plane::driver::{Origin, ReloadOptions};
 use crate::control_plane::process::Changes;
 use crate::control_plane::status::TriggerSource;
-use crate::control_plane::trigger::files::{Config, Files, News};
+use crate::control_plane::trigger::files::{self, Files, News};
 use crate::generation::AppName;
 
 /// The files of every app.
-#[derive(Debug)]
-pub(super) struct Watching(Vec<Watched>);
+#[derive(Debug, Default)]
+pub(super) struct Watching {
+    watched: Mutex<Vec<Watched>>,
+    /// Who is asked for reloads, from the start on.
+    apps: OnceLock<Apps>,
+}
 
 #[derive(Debug)]
 struct Watched {
     app: AppName,
     files: Files,
     changes: Changes,
-    /// What is watched from the start on.
-    config: Config,
     /// What is told; taken by who hears it.
-    news: Mutex<Option<mpsc::Receiver<News>>>,
+    news: Option<mpsc::Receiver<News>>,
 }
 
 // === impl Watching ===
 
 impl Watching {
-    /// Watches nothing before [`start`](Self::start).
-    pub(super) fn new(apps: &[config::App]) -> Self {
-        let watched = apps.iter().map(|app| {
-            let changes = Changes::default();
-            let (files, news) = Files::new(app.name.clone(), changes.clone());
-            Watched {
-                app: app.name.clone(),
-                files,
-                changes,
-                config: app.watch.clone(),
-                news: Mutex::new(Some(news)),
-            }
-        });
-        Self(watched.collect())
-    }
-
     /// How often the files of an app have changed.
     pub(super) fn changes(&self, app: &AppName) -> Changes {
-        let watched = self.0.iter().find(|watched| watched.app == *app);
-        watched
-            .map(|watched| watched.changes.clone())
-            .unwrap_or_default()
+        self.with(|all| Watched::of(all, app).changes.clone())
     }
 
     /// Begins, and asks for a reload of each app whose files change.
-    pub(super) fn start(&self, apps: &Apps) {
-        for watched in &self.0 {
-            let mut news = watched.news.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(news) = news.take() {
-                tokio::spawn(hear(watched.app.clone(), news, apps.clone()));
-            }
-            watched.follow(&watched.config);
+    pub(super) fn start(&self, apps: &Apps, configured: &[config::App]) {
+        // Set once: there is one start.
+        let _ = self.apps.set(apps.clone());
+        self.follow(configured);
+    }
+
+    /// The configuration was read anew, and there are these apps.
+    pub(super) fn follow(&self, configured: &[config::App]) {
+        self.with(|all| {
+            all.retain(|watched| configured.iter().any(|app| app.name == watched.app));
+        });
+        for app in configured {
+            self.follow_one(app);
         }
     }
 
-    /// The configuration was read anew.
-    pub(super) fn follow(&self, apps: &[config::App]) {
-        for watched in &self.0 {
-            if let Some(app) = apps.iter().find(|app| app.name == watched.app) {
-                watched.follow(&app.watch);
+    /// What it says of one app was read anew.
+    pub(super) fn follow_one(&self, configured: &config::App) {
+        self.with(|all| {
+            let watched = Watched::of(all, &configured.name);
+            if let Some(apps) = self.apps.get()
+                && let Some(news) = watched.news.take()
+            {
+                tokio::spawn(hear(watched.app.clone(), news, apps.clone()));
             }
-        }
+            watched.follow(&configured.watch);
+        });
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut Vec<Watched>) -> T) -> T {
+        with(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Watched {
-    fn follow(&self, config: &Config) {
+    /// The one of this app; nothing of it is watched before it is asked for.
+    fn of<'a>(all: &'a mut Vec<Self>, app: &AppName) -> &'a mut Self {
+        let known = all.iter().position(|watched| watched.app == *app);
+        let place = known.unwrap_or_else(|| {
+            let changes = Changes::default();
+            let (files, news) = Files::new(app.clone(), changes.clone());
+            all.push(Self {
+                app: app.clone(),
+                files,
+                changes,
+                news: Some(news),
+            });
+            all.len() - 1
+        });
+        &mut all[place]
+    }
+}
+
+impl Watched {
+    fn follow(&self, config: &files::Config) {
         if let Err(error) = self.files.follow(config) {
             error!(app = %self.app, %error, "files are not watched: the system refuses a thread");
         }
@@ -100,8 +116,8 @@ async fn hear(app: AppName, mut news: mpsc::Receiver<News>, apps: Apps) {
                 }
             }
             News::Notes(notes) => {
-                let mut handles = apps.handles().iter();
-                if let Some(handle) = handles.find(|handle| *handle.name() == app) {
+                let handles = apps.handles();
+                if let Some(handle) = handles.iter().find(|handle| *handle.name() == app) {
                     handle.note_files(notes).await;
                 }
             }

@@ -22,10 +22,17 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// The three logs: hitless's own, that of requests, and what the apps write.
 #[derive(Clone, Debug)]
 pub(super) struct Logs {
-    pub(super) access: Option<AccessLog>,
+    access: Arc<Mutex<Access>>,
     app: Arc<dyn OutputSink>,
     /// What was told of already.
     told: Arc<Mutex<LinesDropped>>,
+}
+
+/// The log of requests, and what was lost in those that it took the place of.
+#[derive(Debug)]
+struct Access {
+    log: Option<AccessLog>,
+    dropped_before: u64,
 }
 
 // === impl Logs ===
@@ -39,18 +46,46 @@ impl Logs {
         workers: usize,
     ) -> anyhow::Result<Self> {
         log::detach().context("cannot start the thread that writes the log")?;
+        let log = AccessLog::open(&config.access, config.format, workers)?;
+        let access = Access {
+            log,
+            dropped_before: 0,
+        };
         Ok(Self {
-            access: AccessLog::open(&config.access, config.format, workers)?,
+            access: Arc::new(Mutex::new(access)),
             app,
             told: Arc::default(),
         })
     }
 
+    /// The log of requests; none where it is off.
+    pub(super) fn access(&self) -> Option<AccessLog> {
+        self.with_access(|access| access.log.clone())
+    }
+
+    /// From now on this is the log of requests. What was handed to the one before is still written there.
+    pub(super) fn replace_access(&self, log: Option<AccessLog>) {
+        self.with_access(|access| {
+            let before = std::mem::replace(&mut access.log, log);
+            access.dropped_before += before.as_ref().map_or(0, AccessLog::dropped);
+        });
+    }
+
+    /// From now on lines have the level and the shape that this says.
+    pub(super) fn reshape(&self, config: &LogConfig) {
+        log::change(config);
+        self.app.reshape(config.app);
+    }
+
     /// Has what is a file opened anew.
     pub(super) fn reopen(&self) {
-        if let Some(access) = &self.access {
+        if let Some(access) = self.access() {
             access.reopen();
         }
+    }
+
+    fn with_access<T>(&self, with: impl FnOnce(&mut Access) -> T) -> T {
+        with(&mut self.access.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts the lines that are dropped.
@@ -86,7 +121,7 @@ impl Logs {
 
     /// Waits a moment until everything has been written. Blocks the thread; for the end of the process.
     pub(super) fn flush(&self) {
-        if let Some(access) = &self.access {
+        if let Some(access) = self.access() {
             access.flush(LAST_WORDS_MAX);
         }
         self.app.flush(LAST_WORDS_MAX);
@@ -96,7 +131,9 @@ impl Logs {
 
     fn dropped(&self) -> LinesDropped {
         LinesDropped {
-            access: self.access.as_ref().map_or(0, AccessLog::dropped),
+            access: self.with_access(|access| {
+                access.dropped_before + access.log.as_ref().map_or(0, AccessLog::dropped)
+            }),
             app: self.app.dropped(),
             hitless: log::dropped(),
         }

@@ -20,8 +20,6 @@ pub(super) struct Sockets {
     pub(super) admin: Option<SingleListener>,
     pub(super) control: UnixListener,
     pub(super) control_path: PathBuf,
-    /// How many workers they were bound for.
-    pub(super) workers: usize,
 }
 
 /// Which of the addresses it is, for who has not written any.
@@ -50,12 +48,11 @@ pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
         admin,
         control,
         control_path,
-        workers,
     })
 }
 
 /// The error with what whoever reads it should know.
-fn explained(error: BindError) -> anyhow::Error {
+pub(super) fn explained(error: BindError) -> anyhow::Error {
     let why = match &error.address {
         ListenAddress::Tcp(address) => why_tcp(*address, &error.source),
         ListenAddress::Unix(path) => why_unix(path, &error.source),

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::ShutdownConfig;
 use crate::control_plane::apps::Apps;
-use crate::control_plane::driver::STOP_RESERVE;
+use crate::control_plane::driver::{Handle, STOP_RESERVE};
 use crate::control_plane::trigger::{Signals, Wish};
 use crate::data_plane::{Phase, Workers};
 
@@ -15,6 +15,8 @@ use crate::data_plane::{Phase, Workers};
 #[derive(Debug)]
 pub(super) struct Stop<'a> {
     pub(super) apps: &'a Apps,
+    /// What is not among the apps any more, and has not ended yet.
+    pub(super) parting: &'a [Handle],
     pub(super) workers: &'a Workers,
     pub(super) phase: &'a watch::Sender<Phase>,
     pub(super) config: &'a ShutdownConfig,
@@ -80,13 +82,13 @@ impl Stop<'_> {
     }
 
     async fn ask_apps(&self, end: Instant) {
-        for handle in self.apps.handles() {
+        for handle in self.apps.handles().iter().chain(self.parting) {
             handle.shut_down(end).await;
         }
     }
 
     async fn say_clients_gone(&self) {
-        for handle in self.apps.handles() {
+        for handle in self.apps.handles().iter().chain(self.parting) {
             handle.clients_gone().await;
         }
     }

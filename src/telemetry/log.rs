@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::access::Destination;
 use super::outlet::Outlet;
@@ -75,21 +75,52 @@ pub enum Format {
     Json,
 }
 
+/// What is below the lines: which of them there are at all.
+type Filtered = Layered<reload::Layer<Targets, Registry>, Registry>;
+type Shape = Box<dyn Layer<Filtered> + Send + Sync>;
+
+/// How what was set up can be changed.
+struct Setup {
+    filter: reload::Handle<Targets, Registry>,
+    shape: reload::Handle<Shape, Filtered>,
+}
+
+/// The log of this process, once it is set up.
+static SETUP: OnceLock<Setup> = OnceLock::new();
+
 /// Sends the log to stderr from now on. A second call in the same process changes nothing.
 pub fn init(config: &LogConfig) {
+    let (filter, filter_handle) = reload::Layer::new(targets(config.level));
+    let (shape, shape_handle) = reload::Layer::new(shape(config.format));
+    let log = tracing_subscriber::registry().with(filter).with(shape);
+    // An error says only that somebody else has set up a log, as tests of one process do.
+    if log.try_init().is_ok() {
+        let _ = SETUP.set(Setup {
+            filter: filter_handle,
+            shape: shape_handle,
+        });
+    }
+}
+
+/// From now on lines have this level and this shape.
+pub fn change(config: &LogConfig) {
+    if let Some(setup) = SETUP.get() {
+        // Refused only where the log is gone, and with it whoever would read it.
+        let _ = setup.filter.reload(targets(config.level));
+        let _ = setup.shape.reload(shape(config.format));
+    }
+}
+
+fn shape(format: Format) -> Shape {
     let lines = fmt::layer().with_writer(|| Lines).with_target(false);
-    let lines = match config.format {
+    match format {
         Format::Text => lines.with_ansi(colour()).boxed(),
         Format::Json => lines
             .json()
             .flatten_event(true)
             .with_span_list(false)
             .boxed(),
-    };
-    // An error says only that somebody else has set up a log, as tests of one process do.
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(targets(config.level)))
-        .try_init();
+    }
 }
 
 /// Writes the log on a thread of its own from now on, so that nobody waits for a reader that is slow; what does not fit is

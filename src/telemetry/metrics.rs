@@ -167,6 +167,18 @@ impl Metrics {
         }
     }
 
+    /// Takes an app out again: its labels are gone from the next scrape on.
+    pub fn remove(&self, name: &AppName, metrics: &AppMetrics) {
+        self.apps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|source| source.name != *name);
+        for collector in metrics.collectors() {
+            // It says only that it was not there.
+            let _ = self.registry.unregister(collector);
+        }
+    }
+
     /// Adds what the data plane counts of requests that no app is found for. Its label `app` is `-`, which names none.
     pub fn count_strays(&self, traffic: Arc<Traffic>) {
         let mut strays = self.strays.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,9 @@ Examples:
   hitless reload                 returns when the new version is live, or says
                                  why it is not
   hitless reload --timeout 30s   stops waiting then; the reload goes on
+  hitless reload --changed       after the configuration was edited: listens, routes,
+                                 limits and logs change in place, and only the apps
+                                 start anew that have to
   hitless reload web --json
   hitless reload --through-probation
                                  returns when the new version has proved itself,
@@ -26,9 +29,11 @@ Examples:
   hitless reload web --addresses 127.0.0.1:3001,127.0.0.1:3002
                                  moves an app with `addresses` to others
 
-Without APP: 0 only when every app went live.
+Without APP: the whole configuration is read anew, and 0 only when every app
+went live. A configuration with problems changes nothing (78).
 Exit status: 0 live, 1 not live and what served before still serves (with
---through-probation: or taken back), 2 usage, 3 no hitless is running.";
+--through-probation: or taken back), 2 usage, 3 no hitless is running, 78 the
+configuration is invalid and nothing was changed.";
 
 pub(super) const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -83,6 +88,11 @@ pub struct ReloadArgs {
     /// The app; without it the configuration is read again and every app reloaded.
     #[arg(value_parser = words::name)]
     pub app: Option<String>,
+
+    /// Only apps of which something has changed in the configuration that a fresh start is needed for, or that do not
+    /// serve what was wanted last.
+    #[arg(long, conflicts_with = "addresses")]
+    pub changed: bool,
 
     /// How long to wait; past it the exit status is 1 and the reload goes on.
     #[arg(long, value_name = "D", value_parser = positive, conflicts_with = "no_wait")]

@@ -88,6 +88,9 @@ impl Client {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             query.push(format!("addresses={}", encoded(&addresses.join(","))));
         }
+        if options.only_changed {
+            query.push("changed".to_owned());
+        }
         if options.through_probation {
             query.push("through_probation".to_owned());
         }

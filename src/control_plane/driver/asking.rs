@@ -26,6 +26,7 @@ impl Driver {
                 }
                 self.reload(origin, wish, watchers);
             }
+            Asked::Configure { settings } => self.apply(*settings),
             Asked::Rollback { watchers } => self.rollback(watchers),
             Asked::FileNotes { notes } => self.file_notes = notes,
             Asked::Pause { lasting } => self.pause(lasting),

@@ -47,6 +47,8 @@ pub struct ReloadOptions {
     ///
     /// [`Progress::Settled`]: crate::control_plane::progress::Progress::Settled
     pub through_probation: bool,
+    /// Whether apps are left alone of which nothing has changed that a fresh generation is needed for.
+    pub only_changed: bool,
 }
 
 /// How one generation is to differ from what the configuration says.
@@ -68,6 +70,8 @@ pub(crate) enum Asked {
         wish: Wish,
         watchers: Watchers,
     },
+    /// Other settings from now on, and nothing else.
+    Configure { settings: Box<Settings> },
     /// The newest reload is to be undone.
     Rollback { watchers: Watchers },
     /// This is to be known about how the app's files are watched, and nothing else.
@@ -93,6 +97,16 @@ impl Handle {
             inbox,
             status,
         }
+    }
+
+    /// Whether both lead to the same driver.
+    pub fn is(&self, other: &Self) -> bool {
+        self.inbox.same_channel(&other.inbox)
+    }
+
+    /// Whether its driver has not ended.
+    pub fn is_driven(&self) -> bool {
+        !self.inbox.is_closed()
     }
 
     /// The app it is for.
@@ -121,6 +135,13 @@ impl Handle {
         })
         .await;
         updates
+    }
+
+    /// Has these settings in force from now on: for what runs already as far as it still lies ahead, for what is started as
+    /// a whole.
+    pub async fn configure(&self, settings: Settings) {
+        let settings = Box::new(settings);
+        self.ask(Asked::Configure { settings }).await;
     }
 
     /// Asks for the newest reload to be undone. The last update is the verdict; not listening interrupts nothing.

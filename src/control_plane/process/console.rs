@@ -4,6 +4,7 @@
 //! Never waits: a thread for each of the two does, so that a reader who has stopped costs lines and never the app's time.
 
 use std::io::{self, IsTerminal};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,7 +24,8 @@ pub struct Console {
 #[derive(Debug)]
 struct Output {
     spool: Spool,
-    format: AppFormat,
+    is_terminal: bool,
+    format: RwLock<AppFormat>,
 }
 
 /// One line as JSON.
@@ -46,17 +48,36 @@ impl Console {
     ///
     /// When no thread can be started.
     pub fn start(format: Option<AppFormat>) -> io::Result<Self> {
-        let shape = |is_terminal| format.unwrap_or_else(|| AppFormat::usual(is_terminal));
+        let (stdout, stderr) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         Ok(Self {
-            stdout: Output {
-                spool: Spool::start("app-stdout", Outlet::stdout())?,
-                format: shape(io::stdout().is_terminal()),
-            },
-            stderr: Output {
-                spool: Spool::start("app-stderr", Outlet::stderr())?,
-                format: shape(io::stderr().is_terminal()),
-            },
+            stdout: Output::new("app-stdout", Outlet::stdout(), stdout, format)?,
+            stderr: Output::new("app-stderr", Outlet::stderr(), stderr, format)?,
         })
+    }
+}
+
+impl Output {
+    fn new(
+        name: &'static str,
+        outlet: Outlet,
+        is_terminal: bool,
+        format: Option<AppFormat>,
+    ) -> io::Result<Self> {
+        let format = format.unwrap_or_else(|| AppFormat::usual(is_terminal));
+        Ok(Self {
+            spool: Spool::start(name, outlet)?,
+            is_terminal,
+            format: RwLock::new(format),
+        })
+    }
+
+    fn reshape(&self, format: Option<AppFormat>) {
+        let format = format.unwrap_or_else(|| AppFormat::usual(self.is_terminal));
+        *self.format.write().unwrap_or_else(PoisonError::into_inner) = format;
+    }
+
+    fn format(&self) -> AppFormat {
+        *self.format.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +87,12 @@ impl OutputSink for Console {
             Stream::Stdout => &self.stdout,
             Stream::Stderr => &self.stderr,
         };
-        output.spool.push(shaped(line, output.format));
+        output.spool.push(shaped(line, output.format()));
+    }
+
+    fn reshape(&self, format: Option<AppFormat>) {
+        self.stdout.reshape(format);
+        self.stderr.reshape(format);
     }
 
     fn dropped(&self) -> u64 {

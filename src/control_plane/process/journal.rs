@@ -108,6 +108,11 @@ impl Journals {
         })
     }
 
+    /// Forgets all generations of an app.
+    pub fn forget(&self, app: &AppName) {
+        self.known().retain(|(name, _), _| name != app);
+    }
+
     /// The generations of an app that are kept, oldest first.
     pub fn generations(&self, app: &AppName) -> Vec<GenerationId> {
         let known = self.known();

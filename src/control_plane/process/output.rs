@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::journal::Journal;
 use crate::generation::{AppName, GenerationId};
+use crate::telemetry::log::AppFormat;
 
 /// Where a line is cut, in bytes; what follows is another line.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -64,6 +65,9 @@ pub enum Stream {
 pub trait OutputSink: fmt::Debug + Send + Sync {
     /// Takes one line. Must never wait: what does not fit is dropped and counted.
     fn take(&self, line: &Line);
+
+    /// From now on lines have this shape; none: the usual one. Who shapes none has nothing to change.
+    fn reshape(&self, _format: Option<AppFormat>) {}
 
     /// How many lines were dropped so far.
     fn dropped(&self) -> u64;

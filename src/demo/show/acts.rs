@@ -248,7 +248,8 @@ impl Stagehand<'_> {
                         self.now(heard.main());
                     }
                 }
-                Progress::Accepted { .. }
+                Progress::Configured { .. }
+                | Progress::Accepted { .. }
                 | Progress::GoingBack { .. }
                 | Progress::Superseded { .. } => {}
             }

@@ -1,0 +1,129 @@
+//! A reload, from the reading of the configuration to the last verdict. It goes on whether or not anybody waits.
+
+use tokio::sync::mpsc;
+
+use super::underway::Underway;
+use super::{Apps, Error, Fresh, Reread, Scope};
+use crate::control_plane::driver::{Handle, Origin, ReloadOptions};
+use crate::control_plane::progress::{Progress, Updates};
+use crate::generation::AppName;
+
+// === impl Apps ===
+
+impl Apps {
+    /// Reads the configuration anew and asks one app, or every one, for a fresh generation. The updates end with a
+    /// verdict for each. For every one, the rest of the configuration is in force by then, too: what it was is the first
+    /// update.
+    ///
+    /// # Errors
+    ///
+    /// An unknown app, or one that has no addresses and was to get others; a configuration with problems. Then nothing was
+    /// asked of anybody.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the reload was asked for all the same.
+    pub async fn reload(
+        &self,
+        app: Option<&str>,
+        origin: impl Into<Origin>,
+        options: ReloadOptions,
+    ) -> Result<Updates, Error> {
+        let (apps, origin) = (self.clone(), origin.into());
+        let app = app.map(str::to_owned);
+        // A client that goes away must not leave a configuration half in force.
+        let asked = tokio::spawn(async move { apps.begin(app.as_deref(), origin, options).await });
+        asked
+            .await
+            .unwrap_or_else(|_| Err(Error::Configuration("hitless is stopping".to_owned())))
+    }
+
+    async fn begin(
+        &self,
+        app: Option<&str>,
+        origin: Origin,
+        options: ReloadOptions,
+    ) -> Result<Updates, Error> {
+        let chosen = self.chosen(app)?;
+        let underway = self.0.reloads.begin();
+        if self.is_stopping() {
+            return Ok(cancelled(&chosen, origin, options).await);
+        }
+        let scope = match (app, &chosen[..]) {
+            (Some(_), [one]) => Scope::App(one.name().clone()),
+            _ => Scope::All,
+        };
+        let reread = self.0.configure.reread(scope, &origin, &options);
+        let Reread { changes, apps } = reread.await.map_err(Error::Configuration)?;
+        if options.wish.addresses.is_some()
+            && let Some(name) = without_addresses(&apps)
+        {
+            return Err(Error::NoAddresses(name));
+        }
+        let is_left =
+            |fresh: &Fresh| options.only_changed && fresh.start.is_none() && !fresh.differs;
+        let (left, wanted): (Vec<_>, Vec<_>) = apps.into_iter().partition(is_left);
+        let (sender, updates) = mpsc::unbounded_channel();
+        if app.is_none() || wanted.is_empty() {
+            let reloads = wanted.iter().map(|fresh| fresh.handle.name().clone());
+            let told = Progress::Configured {
+                changes,
+                apps: reloads.collect(),
+            };
+            // The receiver is here.
+            let _ = sender.send(told);
+        }
+        for Fresh {
+            handle, settings, ..
+        } in left
+        {
+            handle.configure(settings).await;
+        }
+        for fresh in wanted {
+            let updates = match fresh.start {
+                Some(start) => start,
+                None => {
+                    let settings = Some(fresh.settings);
+                    let asked = fresh
+                        .handle
+                        .reload(origin.clone(), settings, options.clone());
+                    asked.await
+                }
+            };
+            tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
+        }
+        Ok(updates)
+    }
+}
+
+/// Nothing is changed any more, and each app says so.
+async fn cancelled(handles: &[Handle], origin: Origin, options: ReloadOptions) -> Updates {
+    let (sender, updates) = mpsc::unbounded_channel();
+    for handle in handles {
+        let asked = handle.reload(origin.clone(), None, options.clone()).await;
+        tokio::spawn(pass_on(asked, sender.clone(), None));
+    }
+    updates
+}
+
+fn without_addresses(apps: &[Fresh]) -> Option<AppName> {
+    let mut apps = apps.iter();
+    let first = apps.find(|fresh| fresh.settings.backing.addresses().is_none());
+    first.map(|fresh| fresh.handle.name().clone())
+}
+
+/// Nobody listening any more does not interrupt a reload, which is under way until its verdict.
+pub(super) async fn pass_on(
+    mut updates: Updates,
+    to: mpsc::UnboundedSender<Progress>,
+    mut underway: Option<Underway>,
+) {
+    while let Some(update) = updates.recv().await {
+        if matches!(update, Progress::Verdict { .. }) {
+            underway = None;
+        }
+        if to.send(update).is_err() && underway.is_none() {
+            return;
+        }
+    }
+}
