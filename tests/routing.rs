@@ -11,7 +11,7 @@ use support::app::{App, Release, section};
 use support::client::{Answer, fetch, get};
 use support::server::Server;
 use support::steady::{Steady, Target};
-use support::world::{Hitless, SOON};
+use support::world::Hitless;
 use tokio::time::Instant;
 
 async fn ask(hitless: &Hitless, host: &str, path: &str) -> Answer {
@@ -253,19 +253,6 @@ async fn a_reload_of_all_is_done_when_all_are_live_and_says_which_is_not() {
     let nobody = hitless.command(&["reload", "nobody"]).await;
     let nobody = nobody.expect_status(2, "an unknown app");
     assert!(nobody.stderr.contains("there is web, api"), "{nobody:#?}");
-}
-
-#[tokio::test]
-async fn what_needs_a_restart_is_said_by_a_reload() {
-    let app = App::demo();
-    let one = section("web", &app, "");
-    let mut hitless = Hitless::with_file(&format!("{LISTEN}{one}")).begin().await;
-    hitless.all_live(&["web"]).await;
-    let two = section("api", &app, r#"route = [{ path = "/api" }]"#);
-    hitless.rewrite(&format!("{LISTEN}{one}{two}"));
-    hitless.reload().await.expect_status(0, "a reload");
-    let said = hitless.program().says("restart", SOON).await;
-    assert!(said.contains("app.api"), "{said}");
 }
 
 fn nanoseconds_a_lookup(routes: &[(usize, Route)], lookups: &[(&str, &str, usize)]) -> f64 {

@@ -55,7 +55,9 @@ pub struct Builder {
     /// The whole configuration file, instead of all that.
     file: Option<String>,
     /// Off unless a test is about it, for it would be most of what is read.
-    access_log: String,
+    access_log: Option<String>,
+    /// Whether a flag says where it is asked for metrics and health, with any port.
+    admin: bool,
     stdout: Stdout,
 }
 
@@ -72,7 +74,8 @@ impl Builder {
             settings: Vec::new(),
             globals: Vec::new(),
             command: app.command().to_vec(),
-            access_log: "off".to_owned(),
+            access_log: Some("off".to_owned()),
+            admin: true,
             stdout: Stdout::Read,
             file: None,
         }
@@ -89,7 +92,15 @@ impl Builder {
     /// Where the access log goes: as for `--access-log`.
     #[must_use]
     pub fn access_log(mut self, destination: impl fmt::Display) -> Self {
-        self.access_log = destination.to_string();
+        self.access_log = Some(destination.to_string());
+        self
+    }
+
+    /// The file alone says where the access log goes, and where it is asked for metrics and health.
+    #[must_use]
+    pub fn all_by_file(mut self) -> Self {
+        self.access_log = None;
+        self.admin = false;
         self
     }
 
@@ -170,11 +181,10 @@ impl Builder {
         let world = format!("{}-{number}", std::process::id());
         let variables = self.variables.iter();
         let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
-        let own = [
-            (processes::MARK, world.as_str()),
-            ("HITLESS_ACCESS_LOG", self.access_log.as_str()),
-        ];
-        let variables: Vec<_> = variables.chain(own).collect();
+        let log = self.access_log.as_deref();
+        let log = log.map(|log| ("HITLESS_ACCESS_LOG", log));
+        let own = [(processes::MARK, world.as_str())];
+        let variables: Vec<_> = variables.chain(own).chain(log).collect();
         let (program, arguments) = (program::hitless(), self.arguments());
         Hitless {
             program: Program::start_with(program, arguments, &variables, &self.stdout),
@@ -190,16 +200,10 @@ impl Builder {
         if let Some(text) = &self.file {
             self.place.write_config(text);
             let config = self.place.config().display().to_string();
-            let fixed = [
-                "run",
-                "--admin",
-                "127.0.0.1:0",
-                "--control",
-                &control,
-                "--config",
-                &config,
-            ];
-            let fixed = fixed.iter().map(|&word| word.to_owned());
+            let fixed = ["run", "--control", &control, "--config", &config];
+            let admin = ["--admin", "127.0.0.1:0"];
+            let admin = admin.iter().filter(|_| self.admin);
+            let fixed = fixed.iter().chain(admin).map(|&word| word.to_owned());
             return fixed.chain(self.options.iter().cloned()).collect();
         }
         let fixed = [
@@ -369,11 +373,16 @@ impl Hitless {
 
     /// Waits until this metric of an app is at least so much.
     pub async fn metrics_until(&self, name: &str, app: &str, least: f64) -> f64 {
+        self.metrics_where(name, &[("app", app)], least).await
+    }
+
+    /// The same, with these labels.
+    pub async fn metrics_where(&self, name: &str, labels: &[(&str, &str)], least: f64) -> f64 {
         let deadline = Instant::now() + SOON;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
             ticks.tick().await;
-            let found = self.metrics().await.sum(name, &[("app", app)]);
+            let found = self.metrics().await.sum(name, labels);
             if found >= least {
                 return found;
             }
