@@ -5,7 +5,9 @@ pub mod check;
 mod client;
 mod demo;
 mod follow;
+mod generated;
 mod logs;
+mod mistaken;
 mod pause;
 mod reload;
 mod run;
@@ -15,7 +17,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command};
 use crate::control_plane::process::keeper;
@@ -37,16 +39,21 @@ pub mod exit {
 
 /// Parses the command line, does what it says and tells how it ended.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let matches = Cli::command().try_get_matches();
+    let matches = matches.unwrap_or_else(|error| mistaken::explained(error).exit());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(args),
-        Command::Check(args) => check::check(&args),
+        Command::Check(args) => check::check(&args, &matches),
         Command::Reload(args) => block_on(reload::reload(&args)),
         Command::Rollback(args) => block_on(reload::rollback(&args)),
         Command::Pause(args) => block_on(pause::pause(&args)),
         Command::Resume(args) => block_on(pause::resume(&args)),
         Command::Status(args) => block_on(status::status(&args)),
         Command::Logs(args) => block_on(logs::logs(&args)),
+        Command::Completions(args) => generated::completions(&args),
+        Command::Man => generated::man(),
         Command::Keeper(_) => keeper::main(),
         Command::DemoApp(args) => app::main(args.args),
     }

@@ -8,10 +8,14 @@ mod kind;
 mod problem;
 mod raw;
 mod read;
+mod reference;
+mod schema;
+mod shown;
 mod shutdown;
 pub mod words;
 
 pub use self::problem::{Problem, Report, Source};
+pub use self::shown::{Shown, Spoken};
 pub use self::shutdown::ShutdownConfig;
 pub use self::words::ReadyCheck;
 pub use crate::units;
@@ -35,6 +39,9 @@ use crate::data_plane::{AppConfig, ClientConfig, TrustedProxies};
 use crate::generation::AppName;
 use crate::telemetry::access::Destination;
 use crate::telemetry::log::{self, LogConfig};
+
+/// How many files are named in place of one that is missing.
+const NAMED_MAX: usize = 5;
 
 /// Everything that can be configured. Only valid values.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +147,7 @@ pub enum Error {
     )]
     NothingToRun,
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), beside(path, source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -210,6 +217,11 @@ impl Config {
     /// There is no command, or the flags contradict each other.
     pub fn from_flags(overrides: &Overrides) -> Result<Self, Error> {
         flags(overrides, Absent::Refused)
+    }
+
+    /// The JSON schema of a file, for editors.
+    pub fn schema() -> serde_json::Value {
+        schema::whole()
     }
 
     /// The full path of each key that a file can have, such as `app.NAME.drain.timeout`.
@@ -292,6 +304,29 @@ fn finish(
     Ok(config)
 }
 
+/// The files that may be meant instead of one that is missing.
+fn beside(path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::NotFound {
+        return String::new();
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let entries = fs::read_dir(folder.unwrap_or_else(|| Path::new(".")));
+    let mut names: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "toml"))
+        .collect();
+    names.sort();
+    names.truncate(NAMED_MAX);
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("; there is {}", names.join(", ")),
+    }
+}
+
 // === impl Overrides ===
 
 impl Overrides {
@@ -320,7 +355,7 @@ impl Error {
         match self {
             Self::NothingToRun | Self::WhichApp { .. } => true,
             Self::Unreadable { .. } => false,
-            Self::Invalid(report) => report.file.is_none(),
+            Self::Invalid(report) => report.is_usage(),
         }
     }
 }

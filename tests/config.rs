@@ -865,31 +865,31 @@ owner = false
               |
             4 | command = ["./app"]
               |           ^^^^^^^^^
-              = what runs there is started and stopped by somebody else
+              = leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`
 
             hitless.toml:5:13: `directory` is for an app that is started, and `app.web` has addresses
               |
             5 | directory = "/srv"
               |             ^^^^^^
-              = what runs there is started and stopped by somebody else
+              = leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`
 
             hitless.toml:6:7: `env` is for an app that is started, and `app.web` has addresses
               |
             6 | env = {}
               |       ^^
-              = what runs there is started and stopped by somebody else
+              = leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`
 
             hitless.toml:7:13: `instances` is for an app that is started, and `app.web` has addresses
               |
             7 | instances = 2
               |             ^
-              = what runs there is started and stopped by somebody else
+              = leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`
 
             hitless.toml:10:9: `ready.owner` is for an app that is started, and `app.web` has addresses
                |
             10 | owner = false
                |         ^^^^^
-               = what runs there is started and stopped by somebody else
+               = leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`
         "#]],
     );
     check_file(
@@ -1086,11 +1086,12 @@ fn a_string_for_a_flag() {
     check(
         r#"exit_on_failed_start = "yes""#,
         &expect![[r#"
-        hitless.toml:1:24: `exit_on_failed_start` must be true or false, not a string
-          |
-        1 | exit_on_failed_start = "yes"
-          |                        ^^^^^
-    "#]],
+            hitless.toml:1:24: `exit_on_failed_start` must be true or false, not a string
+              |
+            1 | exit_on_failed_start = "yes"
+              |                        ^^^^^
+              = write true or false, without quotes
+        "#]],
     );
 }
 
@@ -1439,6 +1440,7 @@ failover = { probation = 5, probation_max = "10s" }"#,
               |
             3 | instances = "4"
               |             ^^^
+              = write 4, without quotes
 
             hitless.toml:5:26: `app.web.failover.probation` must be a duration such as "30s", not a whole number
               |
@@ -1626,6 +1628,7 @@ poll = "yes""#,
               |
             7 | poll = "yes"
               |        ^^^^^
+              = write true or false, without quotes
         "#]],
     );
 }
@@ -1652,6 +1655,7 @@ failures = 0"#,
               |
             5 | tcp = "yes"
               |       ^^^^^
+              = write true or false, without quotes
 
             hitless.toml:6:8: `app.web.liveness.host` cannot be "a:80"
               |
@@ -1756,6 +1760,7 @@ resend_idempotency_key = 1"#,
               |
             8 | rescue_5xx = "on"
               |              ^^^^
+              = write true or false, without quotes
 
             hitless.toml:9:11: `app.web.failover.resends` cannot be 11
               |
@@ -1779,6 +1784,7 @@ resend_idempotency_key = 1"#,
                |
             12 | resend_idempotency_key = 1
                |                          ^
+               = write true or false, without quotes
         "#]],
     );
 }
@@ -1893,6 +1899,7 @@ fn a_key_twice() {
               |
             4 | pool_max = 2
               | ^^^^^^^^
+              = leave one of the two
         "#]],
     );
 }
@@ -2034,10 +2041,11 @@ fn a_string_that_does_not_end() {
 command = ["./app"]
 "#,
         &expect![[r#"
-            hitless.toml:1:16: invalid basic string, expected `"`
+            hitless.toml:1:16: the quote at the end of the string is missing
               |
             1 | name = "hitless
               |                ^
+              = a string ends on its line with the quote that it begins with
         "#]],
     );
 }
@@ -2076,6 +2084,7 @@ command = ["./app"]
               |
             1 | name =
               |       ^
+              = write it behind the `=`
 
             hitless.toml:2:11: string values must be quoted, expected literal string
               |
@@ -2274,7 +2283,7 @@ fn a_mark_of_the_byte_order_shifts_nothing() {
 fn a_variable_is_judged_like_its_flag() {
     for (name, value, part) in [
         ("HITLESS_THREADS", "many", "from 0 to 1024"),
-        ("HITLESS_INSTANCES", "0", "1..=1000"),
+        ("HITLESS_INSTANCES", "0", "from 1 to 1000"),
         ("HITLESS_PROBATION", "30", "30s"),
         ("HITLESS_LISTEN", ":80,:x", "is no port"),
         ("HITLESS_DRAIN_TIMEOUT", "30", "30s"),
@@ -2397,8 +2406,8 @@ fn check_exits_78_without_the_file() {
         78,
         &expect![[""]],
         &expect![[r#"
-        error: cannot read none.toml: No such file or directory (os error 2)
-    "#]],
+            error: cannot read none.toml: No such file or directory (os error 2); there is hitless.toml
+        "#]],
     );
 }
 
@@ -2410,12 +2419,10 @@ fn check_without_a_file_is_usage() {
         2,
         &expect![[""]],
         &expect![[r#"
-        error: the following required arguments were not provided:
-          --config <FILE>
+        error: nothing to run: name a file or a command
 
-        Usage: hitless check --config <FILE>
-
-        For more information, try '--help'.
+          hitless run --config hitless.toml
+          hitless run --listen :8080 -- python3 app.py
     "#]],
     );
 }

@@ -3,11 +3,14 @@
 //! Only the words are read here. What they mean together with the file is `config`'s to judge.
 
 mod asking;
+mod printing;
 mod values;
 
 pub use self::asking::{
     Addresses, ControlArgs, LogsArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs,
 };
+
+pub use self::printing::{CheckArgs, CompletionsArgs};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,7 +23,8 @@ use self::asking::{
     LOGS_EXAMPLES, PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES,
     STATUS_EXAMPLES,
 };
-use self::values::{admin, duration, log_format, positive, threads};
+use self::printing::{CHECK_EXAMPLES, COMPLETIONS_EXAMPLES, MAN_EXAMPLES};
+use self::values::{admin, duration, instances, log_format, positive, threads};
 use crate::config::{Config, Error, Overrides, ReadyCheck, words};
 use crate::data_plane::listen::ListenAddress;
 use crate::telemetry::access::Destination;
@@ -69,6 +73,12 @@ pub enum Command {
     /// Show what the app wrote last.
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
+    /// Print the completions of a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual page.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
     /// The parent of all app processes; started by `run`.
     #[command(hide = true, disable_help_flag = true, disable_version_flag = true)]
     Keeper(InnerArgs),
@@ -113,12 +123,6 @@ Reload when a file changes there; may be given several times.
 A folder with all that is below it, or a single file. What editors, caches and version control leave behind does not \
 count, nor does what a .gitignore names. Replaces the paths of the file. Several may stand in one value with commas \
 between them.";
-
-const CHECK_EXAMPLES: &str = "\
-Examples:
-  hitless check -c hitless.toml && hitless reload
-
-Exit status: 0 valid, 2 usage, 78 invalid.";
 
 /// `hitless run`
 #[derive(Args, Clone, Debug)]
@@ -194,7 +198,7 @@ pub struct RunArgs {
     pub drain_timeout: Option<Duration>,
 
     /// How many processes the app has [default: 1].
-    #[arg(long, value_name = "N", env = "HITLESS_INSTANCES", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", env = "HITLESS_INSTANCES", hide_env_values = true, value_parser = instances)]
     pub instances: Option<u32>,
 
     /// How long a new version can be sent back after it went live; 0 for no way back [default: 30s].
@@ -237,20 +241,6 @@ pub struct DemoArgs {
     /// Go on afterwards until TERM or INT, and show what to try.
     #[arg(long)]
     pub keep: bool,
-}
-
-/// `hitless check`
-#[derive(Args, Clone, Debug)]
-pub struct CheckArgs {
-    /// The configuration file.
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "HITLESS_CONFIG",
-        hide_env_values = true
-    )]
-    pub config: PathBuf,
 }
 
 /// What a hidden command gets from the hitless that starts it.
@@ -403,8 +393,8 @@ mod tests {
                 ["reload", "--timeout=1s", "--no-wait"],
                 "cannot be used with",
             ),
-            (["check", "--show", "x"], "unexpected argument"),
-            (["run", "--instances", "0"], "1..=1000"),
+            (["check", "--show", "--schema"], "cannot be used with"),
+            (["run", "--instances", "0"], "from 1 to 1000"),
             (["run", "--probation", "30"], r#"write "30s""#),
             (["pause", "--for", "0"], "at least 1ms"),
             (["rollback", "--json", "a b"], "letters, digits"),
@@ -415,6 +405,5 @@ mod tests {
         ] {
             assert!(refused(&line).contains(part), "{}", refused(&line));
         }
-        assert!(refused(&["check"]).contains("--config <FILE>"));
     }
 }

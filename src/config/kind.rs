@@ -4,15 +4,16 @@ mod listener;
 mod logs;
 mod numbers;
 mod routes;
+mod variables;
 mod warm_up;
 
 pub(super) use self::listener::{Entry, Listener};
 pub(super) use self::logs::AccessLog;
 pub(super) use self::numbers::{Ratio, SizeOrNone};
 pub(super) use self::routes::RouteList;
+pub(super) use self::variables::Variables;
 pub(super) use self::warm_up::WarmUps;
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -103,10 +104,6 @@ pub(super) struct Proxy;
 #[derive(Debug)]
 pub(super) struct Command;
 
-/// Variables for an app.
-#[derive(Debug)]
-pub(super) struct Variables;
-
 /// A closed list of words and what they stand for.
 pub(super) trait Choice: Copy + 'static {
     /// Each word.
@@ -150,7 +147,8 @@ impl Kind for Flag {
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<bool> {
         let flag = node.get_ref().as_bool();
         if flag.is_none() {
-            problems.push(read::mismatch(node, at, "true or false"));
+            let problem = read::mismatch(node, at, "true or false");
+            problems.push(problem.help("write true or false, without quotes"));
         }
         flag
     }
@@ -162,7 +160,13 @@ impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> Kind for Number<T, MIN, MA
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<T> {
         let range = format!("a whole number from {MIN} to {MAX}");
         let Some(integer) = node.get_ref().as_integer() else {
-            problems.push(read::mismatch(node, at, &range));
+            let problem = read::mismatch(node, at, &range);
+            let quoted = node.get_ref().as_str().map(str::trim);
+            let quoted = quoted.filter(|text| text.parse::<u64>().is_ok());
+            problems.push(match quoted {
+                Some(number) => problem.help(format!("write {number}, without quotes")),
+                None => problem,
+            });
             return None;
         };
         let number = u64::from_str_radix(integer.as_str(), integer.radix())
@@ -402,44 +406,10 @@ impl Kind for Command {
     }
 }
 
-impl Kind for Variables {
-    type Value = BTreeMap<String, String>;
-
-    fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<Self::Value> {
-        let mut variables = BTreeMap::new();
-        for (key, node) in read::as_table(node, at, problems)?.iter() {
-            let at = read::join(at, key.get_ref());
-            if let Some(reason) = refused_variable(key.get_ref()) {
-                problems.push(
-                    Problem::new(Some(key.span()), format!("`{at}` cannot be set")).help(reason),
-                );
-            }
-            if let Some(value) = read::text(node, &at, problems, "a string in quotes", no_nul) {
-                variables.insert(key.get_ref().to_string(), value);
-            }
-        }
-        Some(variables)
-    }
-}
-
 const ADDRESS: &str = r#"an address such as "127.0.0.1:8080""#;
 const COMMAND: &str = "a list of a program and its arguments";
 const COMMAND_HELP: &str =
     r#"write ["python3", "app.py"], or ["sh", "-c", "exec …"] where a shell is needed"#;
-
-/// Why an app's variable may not have this name.
-fn refused_variable(name: &str) -> Option<&'static str> {
-    match name {
-        "PORT" | "HOST" => Some("hitless sets it for each instance"),
-        _ if name.starts_with("HITLESS_") => {
-            Some("hitless keeps names that start with HITLESS_ for itself")
-        }
-        _ if name.is_empty() || name.contains(['=', '\0']) => {
-            Some("the name of a variable is not empty and has no `=`")
-        }
-        _ => None,
-    }
-}
 
 fn no_nul(text: &str) -> Result<String, &'static str> {
     match text.contains('\0') {

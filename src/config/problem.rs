@@ -18,6 +18,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// The file that it is in; none: the configuration itself.
     pub file: Option<Arc<Source>>,
+    /// The command line is at fault, or a variable, and not the file.
+    pub by_flag: bool,
 }
 
 /// A file beside the configuration.
@@ -60,6 +62,7 @@ impl Problem {
             message: message.into(),
             help: None,
             file: None,
+            by_flag: false,
         }
     }
 
@@ -67,6 +70,14 @@ impl Problem {
     pub(super) fn in_file(self, file: &Arc<Source>) -> Self {
         Self {
             file: Some(Arc::clone(file)),
+            ..self
+        }
+    }
+
+    /// A flag or a variable is at fault.
+    pub(super) fn by_flag(self) -> Self {
+        Self {
+            by_flag: true,
             ..self
         }
     }
@@ -106,6 +117,11 @@ impl Report {
             problems,
             source,
         }
+    }
+
+    /// Whether nothing is wrong but what flags and variables say.
+    pub(super) fn is_usage(&self) -> bool {
+        self.file.is_none() || self.problems.iter().all(|problem| problem.by_flag)
     }
 
     /// One line for each problem, without the quoted lines: for logs.
@@ -226,16 +242,29 @@ fn syntax(error: &toml::de::Error, source: &str) -> Problem {
     let message = error.message();
     let problem = |message| Problem::new(Some(span.clone()), message);
     match message {
-        DUPLICATE => problem(format!("the key `{text}` stands here a second time")),
+        DUPLICATE => problem(format!("the key `{text}` stands here a second time"))
+            .help("leave one of the two"),
         _ if message.starts_with("string values must be quoted") && text.is_empty() => {
-            problem("a value is missing".to_owned())
+            problem("a value is missing".to_owned()).help("write it behind the `=`")
         }
+        _ if message.starts_with("invalid basic string, expected") => {
+            problem("the quote at the end of the string is missing".to_owned())
+                .help("a string ends on its line with the quote that it begins with")
+        }
+        _ if is_about_escapes(message) => problem(format!("a bad escape: {message}")).help(
+            r#"in "…" a backslash begins an escape: write '…', where it is one, or \ for each"#,
+        ),
         _ if message.contains("unquoted key") || message.starts_with("key with no value") => {
             problem(message.to_owned())
                 .help("TOML is written as `key = value`, below its [section]")
         }
         _ => problem(message.to_owned()),
     }
+}
+
+/// Whether the parser has stumbled over a backslash.
+fn is_about_escapes(message: &str) -> bool {
+    message.contains("escape") || message.contains("unicode value")
 }
 
 /// The start of the character that this byte belongs to; the end of the text for what is past it.

@@ -11,6 +11,7 @@ use super::kind::{
 };
 use super::problem::Problem;
 use super::read::{self, Kind, List, Named, Node, OneOrMore, Table, table};
+use super::schema::{self, Described};
 use crate::control_plane::driver::{MemoryPolicy, StreamPolicy};
 use crate::control_plane::supervisor::Overlap;
 use crate::data_plane::Expect;

@@ -78,6 +78,12 @@ macro_rules! table {
                 $(<$kind as Kind>::keys(&read::join(at, stringify!($key)), keys);)*
             }
         }
+
+        impl Described for $table {
+            fn schema() -> serde_json::Value {
+                schema::table(vec![$((stringify!($key), <$kind as Described>::schema()),)*])
+            }
+        }
     };
 }
 pub(super) use table;

@@ -61,7 +61,19 @@ pub async fn run<S: AsRef<OsStr>>(
     variables: &[(&str, &str)],
     within: Duration,
 ) -> Ran {
+    run_in(Path::new("."), program, arguments, variables, within).await
+}
+
+/// The same, in this folder.
+pub async fn run_in<S: AsRef<OsStr>>(
+    folder: &Path,
+    program: &Path,
+    arguments: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> Ran {
     let mut command = command(program, arguments, variables);
+    command.current_dir(folder);
     let shown = format!("{command:?}");
     let began = Instant::now();
     let child = command
@@ -159,7 +171,8 @@ fn command<S: AsRef<OsStr>>(
         let ours = name.to_str().is_some_and(|name| {
             name.starts_with("HITLESS_") || name == "RUST_LOG" || name == "RUNTIME_DIRECTORY"
         });
-        if ours {
+        let asked_for = variables.iter().any(|(own, _)| name == *own);
+        if ours && !asked_for {
             command.env_remove(name);
         }
     }

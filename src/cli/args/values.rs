@@ -41,6 +41,13 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
+pub(super) fn instances(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(instances @ 1..=1000) => Ok(instances),
+        _ => Err("a whole number from 1 to 1000".to_owned()),
+    }
+}
+
 pub(super) fn log_format() -> impl TypedValueParser<Value = log::Format> {
     PossibleValuesParser::new(["text", "json"]).map(|word| match word.as_str() {
         "json" => log::Format::Json,

@@ -44,7 +44,7 @@ fn command(
     let env_file = overrides.env_file.clone();
     let mut command = overrides.command.clone();
     if command.is_empty() {
-        if raw.command.is_none() {
+        if raw.command.is_none() && !is_misspelt(name.get_ref(), problems) {
             let message = format!(
                 "`app.{}` has neither a command nor addresses",
                 name.get_ref()
@@ -62,6 +62,16 @@ fn command(
         env: section(raw.env.take()),
         reserve_port: or(raw.reserve_port.take(), true),
     }
+}
+
+/// Whether what makes the app is there under a name that is nearly right: that is said already.
+fn is_misspelt(name: &str, problems: &[Problem]) -> bool {
+    let unknown = format!("unknown key `app.{name}.");
+    let meant = ["did you mean `command`?", "did you mean `addresses`?"];
+    problems.iter().any(|problem| {
+        let help = problem.help.as_deref();
+        problem.message.starts_with(&unknown) && help.is_some_and(|help| meant.contains(&help))
+    })
 }
 
 fn list(addresses: Spanned<Vec<Spanned<Endpoint>>>, problems: &mut Vec<Problem>) -> Vec<Endpoint> {
@@ -117,7 +127,12 @@ fn misplaced(name: &Spanned<String>, key: &str, span: Option<Range<usize>>) -> P
         "{key} is for an app that is started, and `app.{}` has addresses",
         name.get_ref()
     );
-    Problem::new(span, message).help("what runs there is started and stopped by somebody else")
+    let by_flag = span.is_none();
+    let problem = Problem::new(span, message);
+    let problem = problem.help(
+        "leave it out, for what runs there is started by somebody else; or write a `command` instead of `addresses`",
+    );
+    if by_flag { problem.by_flag() } else { problem }
 }
 
 /// Finds a problem in each address that hitless itself listens on: its requests would go round.

@@ -39,7 +39,7 @@ pub struct Lines<T = Progress> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens there.
-    #[error("no hitless is running at {}", .0.display())]
+    #[error("no hitless is running at {}: `hitless run` starts one", .0.display())]
     NotRunning(PathBuf),
     /// The socket is there and may not be used.
     #[error("no permission to use {}: it belongs to another user", .0.display())]

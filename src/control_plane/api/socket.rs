@@ -66,7 +66,11 @@ pub enum Error {
     #[error("{} is too long for a socket: at most {UNIX_PATH_BYTES_MAX} bytes", .0.display())]
     Long(PathBuf),
     /// No hitless of this user runs.
-    #[error("no hitless is running: there is no live control socket in {}", .0.display())]
+    #[error(
+        "no hitless of this user is running: there is no live control socket in {}; `hitless run` starts one, and one of another \
+         user is asked as that user, or as root with --control PATH",
+        .0.display()
+    )]
     NotRunning(PathBuf),
     /// More than one runs, and none was named.
     #[error("several hitless are running, choose one:{}", choices(.0))]

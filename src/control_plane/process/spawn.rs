@@ -133,11 +133,24 @@ fn explain_missing(order: &Spawn, program: &OsStr) -> String {
             Some(interpreter) => format!("its interpreter {interpreter} is not found"),
             None => "its dynamic loader is not found".to_owned(),
         },
-        None if has_slash(program) => format!(
-            "no such file (in {})",
-            Path::new(&order.directory).display()
-        ),
-        None => "command not found".to_owned(),
+        None if has_slash(program) => {
+            let directory = Path::new(&order.directory);
+            let meant = meant(&directory.join(program), program);
+            format!("no such file (in {}){meant}", directory.display())
+        }
+        None => {
+            let beside = Path::new(&order.directory).join(program);
+            let meant = match beside.is_file() {
+                // The shell does not look there either, and people forget it.
+                true => format!(
+                    "; there is one in {}: write \"./{}\"",
+                    Path::new(&order.directory).display(),
+                    program.display()
+                ),
+                false => meant_by_name(order, program),
+            };
+            format!("command not found{meant}")
+        }
     }
 }
 
@@ -150,18 +163,54 @@ fn explain_denied(order: &Spawn, program: &OsStr) -> String {
     }
 }
 
+/// The file beside the missing one that has nearly its name.
+fn meant(missing: &Path, program: &OsStr) -> String {
+    let (Some(folder), Some(name)) = (missing.parent(), missing.file_name()) else {
+        return String::new();
+    };
+    let written = Path::new(program);
+    nearest(name, [folder.to_owned()].into_iter()).map_or_else(String::new, |near| {
+        format!(
+            "; did you mean \"{}\"?",
+            written.with_file_name(near).display()
+        )
+    })
+}
+
+/// The program in the folders of PATH that has nearly this name.
+fn meant_by_name(order: &Spawn, program: &OsStr) -> String {
+    let folders = std::env::split_paths(path_of(order));
+    nearest(program, folders).map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
+}
+
+/// Of the files in these folders the one with the name that is nearest to this, if it is near enough to be meant.
+fn nearest(name: &OsStr, folders: impl Iterator<Item = PathBuf>) -> Option<String> {
+    let name = name.to_str()?;
+    let entries = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .map(|other| (strsim::damerau_levenshtein(name, &other), other))
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 6)
+        .min()
+        .map(|(_, other)| other)
+}
+
+fn path_of(order: &Spawn) -> &OsStr {
+    let mut variables = order.environment.iter();
+    variables
+        .find(|(key, _)| key == "PATH")
+        .map_or_else(|| OsStr::new(DEFAULT_PATH), |(_, value)| value)
+}
+
 /// The file that the name leads to, executable or not.
 fn find(order: &Spawn, program: &OsStr) -> Option<PathBuf> {
     let directory = Path::new(&order.directory);
     if has_slash(program) {
         return Some(directory.join(program)).filter(|path| path.exists());
     }
-    let path = order
-        .environment
-        .iter()
-        .find(|(key, _)| key == "PATH")
-        .map_or_else(|| OsStr::new(DEFAULT_PATH), |(_, value)| value);
-    std::env::split_paths(path)
+    std::env::split_paths(path_of(order))
         .map(|folder| directory.join(folder).join(program))
         .find(|path| path.exists())
 }

@@ -1,0 +1,154 @@
+//! Promise: whatever a person writes wrong, into the file or on the command line, the answer says what is wrong, where, and
+//! what to write instead. Each message is a snapshot: change one with `UPDATE_EXPECT=1`, and read it aloud.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use support::program::{self, Ran};
+use support::world::SOON;
+
+/// Wrong command lines. What is asked of a running hitless finds none: its folder is empty.
+const COMMANDS: [&[&str]; 32] = [
+    &[],
+    &["relaod"],
+    &["start"],
+    &["stop"],
+    &["completions", "bush"],
+    &["--listen", ":80"],
+    &["run"],
+    &["run", "-l", "localhost:80", "--", "./app"],
+    &["run", "-l", "8080", "--", "./app"],
+    &["run", "-l", ":8080", "-l", "127.0.0.1:8080", "--", "./app"],
+    &["run", "python3", "app.py"],
+    &["run", "--lisen", ":80", "--", "./app"],
+    &["run", "--ready", "healthz", "--", "./app"],
+    &["run", "--drain-timeout", "30", "--", "./app"],
+    &["run", "--start-timeout", "0", "--", "./app"],
+    &["run", "--instances", "0", "--", "./app"],
+    &["run", "--threads", "lots", "--", "./app"],
+    &["run", "--log-format", "xml", "--", "./app"],
+    &["run", "--name", "a/b", "--", "./app"],
+    &["run", "-c", "none.toml"],
+    &["run", "-c", "two.toml", "--instances", "2"],
+    &["run", "-c", "addresses.toml", "--", "./app"],
+    &["check", "-c", "."],
+    &["check", "--show", "--schema"],
+    &["reload", "web", "api"],
+    &["reload", "--timeout", "5"],
+    &["reload", "--no-wait", "--through-probation"],
+    &["reload", "--addresses", "127.0.0.1:3000"],
+    &["reload", "web", "--addresses", "3000"],
+    &["status", "--name", "none"],
+    &["logs", "--lines", "-5"],
+    &["pause", "--for", "20"],
+];
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages")
+}
+
+async fn hitless(words: &[&str], folder: &Path) -> Ran {
+    let runtime = folder.join("run").display().to_string();
+    let variables = [
+        ("XDG_RUNTIME_DIR", runtime.as_str()),
+        ("RUNTIME_DIRECTORY", runtime.as_str()),
+        ("COLUMNS", "100"),
+    ];
+    program::run_in(folder, program::hitless(), words, &variables, SOON).await
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("the system has a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("run")).expect("the folder can be written to");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(at("run"), private).expect("it is ours");
+    let two = "[app.web]\ncommand = [\"./web\"]\nroute = [{ host = \"web.org\" }]\n[app.api]\ncommand = [\"./api\"]\n";
+    let addresses = "[app.web]\naddresses = [\"127.0.0.1:3000\"]\n";
+    for (name, text) in [("two.toml", two), ("addresses.toml", addresses)] {
+        std::fs::write(at(name), text).expect("the folder can be written to");
+    }
+    folder
+}
+
+fn told(words: &[&str], ran: &Ran, folder: &Path) -> String {
+    let shown = words.join(" ");
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    let said = said.replace(&folder.display().to_string(), "FOLDER");
+    format!("$ hitless {shown}\n{said}[exit status {}]\n", ran.status)
+}
+
+#[tokio::test]
+async fn each_wrong_file_is_answered_as_one_would_want_to_be() {
+    let folder = folder();
+    let files = cases().join("files");
+    let listed = std::fs::read_dir(&files).expect("the cases are there");
+    let mut names: Vec<_> = listed
+        .filter_map(|entry| {
+            entry
+                .expect("it can be listed")
+                .file_name()
+                .into_string()
+                .ok()
+        })
+        .filter_map(|name| name.strip_suffix(".toml").map(ToOwned::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 40, "{}", names.len());
+    for name in names {
+        let written = std::fs::read(files.join(format!("{name}.toml"))).expect("it is there");
+        std::fs::write(folder.path().join("hitless.toml"), written).expect("it can be written");
+        let ran = hitless(&["check", "-c", "hitless.toml"], folder.path()).await;
+        assert_eq!(
+            (ran.status, ran.stdout.as_str()),
+            (78, ""),
+            "{name}: {ran:?}"
+        );
+        expect_file![files.join(format!("{name}.txt"))].assert_eq(&ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn each_wrong_command_line_is_answered_as_one_would_want_to_be() {
+    let folder = folder();
+    let mut all = String::new();
+    for words in COMMANDS {
+        let ran = hitless(words, folder.path()).await;
+        let expected = match words {
+            ["status", ..] => 3,
+            ["run", "-c", "none.toml"] | ["check", "-c", "."] => 78,
+            _ => 2,
+        };
+        all.push_str(&told(words, &ran, folder.path()));
+        all.push('\n');
+        assert_eq!(ran.status, expected, "{}", told(words, &ran, folder.path()));
+    }
+    expect_file![cases().join("commands.txt")].assert_eq(&all);
+}
+
+#[tokio::test]
+async fn check_shows_what_is_in_force_and_who_says_so() {
+    let folder = folder();
+    let text = "listen = [\n  \":8080\",\n  \"[::1]:8081\",\n]\n\n[app.web]\ncommand = [\"./web\"]\nenv = { SECRET = \"s3cret\" }\ninstances = 2\nroute = [{ host = \"web.org\" }]\n[app.web.drain]\ntimeout = \"70s\"\n\n[app.\"api.v2\"]\naddresses = [\"127.0.0.1:3000\"]\n";
+    std::fs::write(folder.path().join("hitless.toml"), text).expect("it can be written");
+    let words = ["check", "-c", "hitless.toml", "--show", "--threads", "3"];
+    let runtime = [("HITLESS_LOG_FORMAT", "json")];
+    let ran = program::run_in(folder.path(), program::hitless(), words, &runtime, SOON).await;
+    let ran = ran.expect_status(0, "check --show");
+    assert!(!ran.stdout.contains("s3cret"), "{ran:?}");
+    expect_file![cases().join("show.txt")].assert_eq(&ran.stdout);
+    // What it prints is a file again, with the same in force.
+    let again = ran.stdout.replace("…", "s3cret");
+    std::fs::write(folder.path().join("again.toml"), again).expect("it can be written");
+    let words = ["check", "-c", "again.toml"];
+    let ran = hitless(&words, folder.path())
+        .await
+        .expect_status(0, "again");
+    assert!(
+        ran.stdout
+            .contains("2 apps, listening on [::]:8080, [::1]:8081"),
+        "{ran:?}"
+    );
+}
