@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 use support::program::{self, Ran};
-use support::world::SOON;
+use support::world::{Hitless, SOON};
 
 /// Wrong command lines. What is asked of a running hitless finds none: its folder is empty.
 const COMMANDS: [&[&str]; 32] = [
@@ -126,6 +126,89 @@ async fn each_wrong_command_line_is_answered_as_one_would_want_to_be() {
         assert_eq!(ran.status, expected, "{}", told(words, &ran, folder.path()));
     }
     expect_file![cases().join("commands.txt")].assert_eq(&all);
+}
+
+/// Commands that cannot be started, and apps that end or listen elsewhere.
+const STARTS: [(&str, &str); 10] = [
+    (
+        "command not found",
+        r#"command = ["hitless-none", "{port}"]"#,
+    ),
+    ("command misspelt", r#"command = ["slepe", "10"]"#),
+    (
+        "command beside and not in PATH",
+        r#"command = ["server", "{port}"]"#,
+    ),
+    ("file misspelt", r#"command = ["./serve", "{port}"]"#),
+    ("not executable", r#"command = ["./plain", "{port}"]"#),
+    ("a directory", r#"command = ["./run", "{port}"]"#),
+    ("no interpreter", r#"command = ["./server", "{port}"]"#),
+    (
+        "no directory",
+        "command = [\"sleep\", \"10\"]\ndirectory = \"none\"",
+    ),
+    (
+        "no variables",
+        "command = [\"sleep\", \"10\"]\nenv_file = \"none.env\"",
+    ),
+    (
+        "exits at once",
+        r#"command = ["sh", "-c", "echo cannot open the database >&2; exit 3"]"#,
+    ),
+];
+
+#[tokio::test]
+async fn each_app_that_cannot_start_says_why() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("server"), "#!/no/such/interpreter\n").expect("it can be written");
+    std::fs::write(at("plain"), "#!/bin/sh\n").expect("it can be written");
+    std::fs::set_permissions(at("server"), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let program = program::hitless().display().to_string();
+    let shown = folder.path().display().to_string();
+    let file = |lines: &str| {
+        let directory = match lines.contains("directory") {
+            true => String::new(),
+            false => format!("directory = \"{shown}\"\n"),
+        };
+        format!("listen = [\"127.0.0.1:0\"]\n[app.web]\n{directory}{lines}\n")
+    };
+    let good = format!("command = [\"{program}\", \"demo-app\"]");
+    let mut hitless = Hitless::with_file(&file(&good)).begin().await;
+    hitless.all_live(&["web"]).await;
+    let mut all = String::new();
+    for (case, lines) in STARTS {
+        hitless.rewrite(&file(lines));
+        let ran = hitless.command(&["reload"]).await.expect_status(1, case);
+        let said = ran.stderr.replace(&shown, "FOLDER");
+        let said = said.replace(
+            &std::env::current_dir()
+                .expect("there is one")
+                .display()
+                .to_string(),
+            "HERE",
+        );
+        // The checks on the way are a matter of time.
+        let on_the_way = |line: &str| {
+            [": connecting", ": connection refused", "(it says: "]
+                .iter()
+                .any(|part| line.contains(part))
+                || line.starts_with("  last check")
+                || line.contains(" is starting")
+        };
+        let lines = said
+            .lines()
+            .filter(|line| !line.contains("reload ") && !on_the_way(line));
+        let lines: Vec<_> = lines.map(without_time).collect();
+        all.push_str(&format!("### {case}\n{}\n\n", lines.join("\n")));
+    }
+    expect_file![cases().join("starts.txt")].assert_eq(&all);
+}
+
+fn without_time(line: &str) -> String {
+    let time = regex_lite::Regex::new(r"[0-9]+\.[0-9]+ s|generation [0-9]+").expect("a pattern");
+    time.replace_all(line, "N").into_owned()
 }
 
 #[tokio::test]

@@ -42,7 +42,10 @@ pub enum Error {
     #[error("no hitless is running at {}: `hitless run` starts one", .0.display())]
     NotRunning(PathBuf),
     /// The socket is there and may not be used.
-    #[error("no permission to use {}: it belongs to another user", .0.display())]
+    #[error(
+        "no permission to use {}: it belongs to another user; ask as that user, or as root",
+        .0.display()
+    )]
     Permission(PathBuf),
     /// The connection broke.
     #[error("the connection to hitless broke: {0}")]

@@ -22,6 +22,8 @@ pub struct Recipe {
     /// The device and inode of the directory when it was resolved.
     identity: (u64, u64),
     pub(super) environment: Environment,
+    /// The names of its variables.
+    names: Arc<[String]>,
     pub(super) reserve_port: bool,
     pub(super) notify: bool,
     pub(super) user: Option<u32>,
@@ -94,10 +96,14 @@ impl Config {
             environment.extend(variables.into_iter().map(|(k, v)| (k.into(), v.into())));
         }
         environment.extend(self.env.iter().map(|(k, v)| (k.into(), v.into())));
+        let names = environment
+            .keys()
+            .map(|name| name.to_string_lossy().into_owned());
         Ok(Recipe {
             command: self.command.clone(),
             directory,
             identity,
+            names: names.collect(),
             environment,
             reserve_port: self.reserve_port,
             notify: false,
@@ -109,7 +115,13 @@ impl Config {
 }
 
 fn resolve(directory: &Path) -> Result<(PathBuf, (u64, u64)), Reason> {
-    let cannot_resolve = |error| cannot(&format!("directory {}: {error}", directory.display()));
+    let cannot_resolve = |error: std::io::Error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such directory".to_owned(),
+            _ => error.to_string(),
+        };
+        cannot(&format!("cannot start in {}: {why}", directory.display()))
+    };
     let resolved = directory.canonicalize().map_err(cannot_resolve)?;
     let found = fs::metadata(&resolved).map_err(cannot_resolve)?;
     if !found.is_dir() {
@@ -157,6 +169,11 @@ impl Recipe {
     /// The directory it starts in, without symlinks.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The names of the variables that it is started with. Their values are nobody's business.
+    pub fn names(&self) -> &Arc<[String]> {
+        &self.names
     }
 
     /// Whether it would be started from other files now than when it was recorded: another directory stands there, or

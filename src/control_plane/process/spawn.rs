@@ -155,10 +155,14 @@ fn explain_missing(order: &Spawn, program: &OsStr) -> String {
 }
 
 fn explain_denied(order: &Spawn, program: &OsStr) -> String {
-    match find(order, program).map(fs::metadata) {
+    let path = find(order, program);
+    let shown = path.as_deref().unwrap_or_else(|| Path::new("")).display();
+    match path.as_ref().map(fs::metadata) {
         Some(Ok(found)) if found.is_dir() => "it is a directory".to_owned(),
-        Some(Ok(found)) if found.permissions().mode() & 0o111 == 0 => "not executable".to_owned(),
-        Some(_) => "no permission".to_owned(),
+        Some(Ok(found)) if found.permissions().mode() & 0o111 == 0 => {
+            format!("not executable: chmod +x {shown}, or name the program that runs it first")
+        }
+        Some(_) => format!("no permission: its user must be able to execute {shown}"),
         None => "command not found, or no permission".to_owned(),
     }
 }
