@@ -11,6 +11,7 @@ mod mistaken;
 mod pause;
 mod reload;
 mod run;
+mod screen;
 mod status;
 
 use std::future::Future;

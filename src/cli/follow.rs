@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{client, complain, exit, print, say};
+use super::screen::{self, Screen};
+use super::{client, complain, exit, print};
 use crate::control_plane::api::client::{Error, Lines};
 use crate::control_plane::apps::Changes;
 use crate::control_plane::progress::{Progress, SettledWord};
@@ -54,14 +55,25 @@ pub(super) async fn follow(mut lines: Lines, waiting: Waiting) -> ExitCode {
 
 async fn to_end(lines: &mut Lines, waiting: Waiting) -> Result<Seen, Error> {
     let mut seen = Seen::default();
-    while let Some(update) = lines.next().await? {
-        show(&update, waiting.json);
+    let mut screen = Screen::new();
+    let mut ticks = tokio::time::interval(screen::EVERY);
+    loop {
+        let next = tokio::select! {
+            next = lines.next() => next?,
+            _ = ticks.tick() => {
+                screen.tick();
+                continue;
+            }
+        };
+        let Some(update) = next else { break };
+        show(&update, waiting.json, &mut screen);
         seen.see(&update);
         let is_asked = seen.nothing || !matches!(update, Progress::Configured { .. });
         if waiting.only_accepted && is_asked {
             return Ok(seen);
         }
     }
+    drop(screen);
     if seen.verdicts == 0 && !seen.nothing {
         complain("hitless ended before the verdict; what serves now shows: hitless status");
     } else if waiting.through_probation && seen.settled < seen.live {
@@ -106,12 +118,16 @@ fn too_late(timeout: Duration, waiting: Waiting) -> ExitCode {
 }
 
 /// What a program reads goes to stdout, what a person reads to stderr.
-fn show(update: &Progress, as_json: bool) {
+fn show(update: &Progress, as_json: bool, screen: &mut Screen) {
     if as_json {
         let line = serde_json::to_string(update).expect("every key of an update is a string");
         print(&line);
-    } else if !is_matter_of_course(update) {
-        say(&sentence(update));
+    } else if is_matter_of_course(update) {
+        // Apps say what they do by themselves.
+    } else if matches!(update, Progress::Starting { .. } | Progress::Probe { .. }) {
+        screen.now(&sentence(update));
+    } else {
+        screen.say(&sentence(update));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `hitless status`: what serves, since when, what is wrong, and what to do next.
 
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -14,36 +15,92 @@ use crate::control_plane::status::{
 };
 use crate::generation::AppName;
 
-/// Prints it once.
+/// How often `--watch` looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Clears a terminal, and begins at its top.
+const HOME: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// Prints it once, or again and again.
 pub(super) async fn status(args: &StatusArgs) -> ExitCode {
     let path = match client::find(&args.control) {
         Ok(path) => path,
         Err(code) => return code,
     };
-    let mut status = match Client::new(&path).status().await {
-        Ok(status) => status,
-        Err(error) => return client::failed(&error),
+    let client = Client::new(&path);
+    let code = match asked(&client, args).await {
+        Ok(status) => {
+            show(&status, args);
+            well(&status)
+        }
+        Err(code) => return code,
     };
+    match args.watch {
+        true => watch(&client, args).await,
+        false => code,
+    }
+}
+
+/// The whole, or the app that is named.
+async fn asked(client: &Client, args: &StatusArgs) -> Result<Status, ExitCode> {
+    let mut status = client
+        .status()
+        .await
+        .map_err(|error| client::failed(&error))?;
     if let Some(name) = &args.app {
+        let known: Vec<_> = status.apps.iter().map(|app| app.name.to_string()).collect();
         status.apps.retain(|app| app.name.as_str() == name);
         if status.apps.is_empty() {
-            complain(&format!("there is no app {name}"));
-            return ExitCode::from(exit::USAGE);
+            let known = known.join(", ");
+            complain(&format!("there is no app {name}; there is {known}"));
+            return Err(ExitCode::from(exit::USAGE));
         }
     }
+    Ok(status)
+}
+
+fn show(status: &Status, args: &StatusArgs) {
     if args.json {
-        print(&serde_json::to_string(&status).expect("every key of a status is a string"));
+        print(&serde_json::to_string(status).expect("every key of a status is a string"));
     } else {
-        print(&table(&status));
+        print(&table(status, args.app.is_some()));
     }
-    ExitCode::from(if status.is_well() {
-        exit::DONE
-    } else {
-        exit::FAILED
+}
+
+fn well(status: &Status) -> ExitCode {
+    ExitCode::from(match status.is_well() {
+        true => exit::DONE,
+        false => exit::FAILED,
     })
 }
 
-fn table(status: &Status) -> String {
+/// Shows it again and again: on a terminal in place, for ages change by themselves; elsewhere whenever it has changed.
+async fn watch(client: &Client, args: &StatusArgs) -> ExitCode {
+    let in_place = io::stdout().is_terminal() && !args.json;
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut shown = None;
+    loop {
+        ticks.tick().await;
+        let status = match asked(client, args).await {
+            Ok(status) => status,
+            Err(code) => return code,
+        };
+        let is_first = shown.is_none();
+        if in_place {
+            let _ = write!(io::stdout(), "{HOME}");
+            show(&status, args);
+        } else if !is_first && shown.as_ref() != Some(&status) {
+            if !args.json {
+                print("");
+            }
+            show(&status, args);
+        }
+        shown = Some(status);
+    }
+}
+
+/// In short, or with what each generation was started from.
+fn table(status: &Status, in_full: bool) -> String {
     let about = &status.about;
     let admin = about
         .admin
@@ -53,11 +110,16 @@ fn table(status: &Status) -> String {
     let listen = about.listen.join(" ");
     let since = age(about.since);
     let mut lines = vec![format!(
-        "hitless {} (process {}, {since}) on {listen}{admin}{stopping}",
-        about.version, about.pid
+        "hitless {}{} (process {}, {since}) on {listen}{admin}{stopping}",
+        about.version,
+        match about.name.as_str() {
+            "hitless" => String::new(),
+            name => format!(" {name}"),
+        },
+        about.pid
     )];
     lines.extend(configuration(&status.configuration));
-    lines.extend(status.apps.iter().flat_map(app));
+    lines.extend(status.apps.iter().flat_map(|status| app(status, in_full)));
     lines.join("\n")
 }
 
@@ -89,7 +151,7 @@ fn configuration(status: &Configuration) -> Vec<String> {
     lines
 }
 
-fn app(status: &AppStatus) -> Vec<String> {
+fn app(status: &AppStatus, in_full: bool) -> Vec<String> {
     let mut lines = vec![String::new(), headline(status)];
     lines.extend(standing(status));
     if let Some(why) = &status.stale_reason {
@@ -103,7 +165,10 @@ fn app(status: &AppStatus) -> Vec<String> {
     }
     lines.extend(status.notes.iter().map(|note| format!("  note: {note}")));
     lines.extend(next(status).map(|next| format!("  Next: {next}")));
-    lines.extend(status.generations.iter().map(generation));
+    for known in &status.generations {
+        lines.push(generation(known));
+        lines.extend(in_full.then(|| made_of(known)).into_iter().flatten());
+    }
     lines.extend(status.last_trigger.iter().flat_map(trigger));
     lines.extend(status.last_failover.iter().flat_map(failover));
     if status.restarts > 0 {
@@ -209,6 +274,15 @@ fn headline(status: &AppStatus) -> String {
         }
     };
     format!("{}: {what}", status.name)
+}
+
+/// What it was started from.
+fn made_of(status: &GenerationStatus) -> Vec<String> {
+    let directory = status.directory.as_ref();
+    let directory = directory.map(|path| format!("        in {}", path.display()));
+    let names = (!status.environment.is_empty()).then(|| status.environment.join(" "));
+    let names = names.map(|names| format!("        with {names}"));
+    directory.into_iter().chain(names).collect()
 }
 
 fn generation(status: &GenerationStatus) -> String {

@@ -3,6 +3,8 @@
 //! The admin address and the control socket read it; neither ever looks into the core. Its JSON form is that of
 //! `hitless status --json`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -151,6 +153,12 @@ pub struct GenerationStatus {
     /// How many of its instances, or of their addresses, get requests when it is live.
     #[serde(default)]
     pub ready: u32,
+    /// The folder that it was started in, without symlinks.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// The names of the variables that it was started with; values are never told.
+    #[serde(default)]
+    pub environment: Arc<[String]>,
     /// How many ordinary requests it has under way.
     pub requests: u32,
     /// How many streams it has under way.

@@ -111,6 +111,17 @@ pub async fn run_on_terminal<S: AsRef<OsStr>>(
     variables: &[(&str, &str)],
     within: Duration,
 ) -> (i32, String) {
+    run_on_terminal_of(80, program, arguments, variables, within).await
+}
+
+/// The same, of so many columns.
+pub async fn run_on_terminal_of<S: AsRef<OsStr>>(
+    columns: u16,
+    program: &Path,
+    arguments: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> (i32, String) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).expect("the system has terminals");
     grantpt(&terminal).expect("it is ours");
@@ -118,7 +129,7 @@ pub async fn run_on_terminal<S: AsRef<OsStr>>(
     let inside = ioctl_tiocgptpeer(&terminal, flags).expect("it has another end");
     let size = Winsize {
         ws_row: 24,
-        ws_col: 80,
+        ws_col: columns,
         ws_xpixel: 0,
         ws_ypixel: 0,
     };

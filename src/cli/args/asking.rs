@@ -38,6 +38,9 @@ configuration is invalid and nothing was changed.";
 pub(super) const STATUS_EXAMPLES: &str = "\
 Examples:
   hitless status
+  hitless status web             with the folder and the variables of each
+                                 generation, by their names
+  hitless status --watch         until Ctrl-C
   hitless status --json | jq .apps
 
 Exit status: 0 all is well, 1 an app is stale, paused or has nothing live,
@@ -206,7 +209,11 @@ pub struct StatusArgs {
     #[arg(value_parser = words::name)]
     pub app: Option<String>,
 
-    /// Print one JSON value.
+    /// Go on, and show it whenever it changes.
+    #[arg(long, short)]
+    pub watch: bool,
+
+    /// Print one JSON value; with --watch, a value a line.
     #[arg(long)]
     pub json: bool,
 

@@ -271,7 +271,16 @@ impl Generations {
     pub(super) fn status(&self, core: &Supervisor) -> Vec<GenerationStatus> {
         self.running
             .iter()
-            .filter_map(|(id, running)| Some(running.status(*id, core.state_of(*id)?, core)))
+            .filter_map(|(id, running)| {
+                let mut status = running.status(*id, core.state_of(*id)?, core);
+                let version = core.version_of(*id);
+                let record = version.and_then(|version| self.records.get(&version));
+                if let Some(recipe) = record.and_then(|record| record.made.recipe()) {
+                    status.directory = Some(recipe.directory().to_owned());
+                    status.environment = Arc::clone(recipe.names());
+                }
+                Some(status)
+            })
             .collect()
     }
 }
@@ -305,6 +314,8 @@ impl Running {
                 .map(|member| member.address.clone())
                 .collect(),
             ready: members.iter().filter(|member| member.ready).count() as u32,
+            directory: None,
+            environment: Arc::default(),
             requests: published.map_or(0, |generation| generation.requests()),
             streams: published.map_or(0, |generation| generation.streams()),
         }

@@ -55,6 +55,14 @@ impl Record {
         }
     }
 
+    /// What its processes were started from.
+    pub fn recipe(&self) -> Option<&Recipe> {
+        match self {
+            Self::Processes(recipe) => Some(recipe),
+            Self::Addresses(_) => None,
+        }
+    }
+
     /// The addresses, where it is none of ours.
     pub fn addressed(&self) -> Option<&Addressed> {
         match self {

@@ -1,0 +1,229 @@
+//! Promise: the commands read well through a pipe, on a narrow terminal and as JSON; and whoever asks for a reload can go
+//! away, or ask beside somebody else.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use expect_test::expect_file;
+use rustix::process::Signal;
+use support::app::{App, Fault, Release};
+use support::program::{self, Program};
+use support::world::{APP, Hitless, SOON};
+
+fn snapshot(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    path.join(format!("tests/messages/{name}.txt"))
+}
+
+fn replaced(text: &str, pattern: &str, by: &str) -> String {
+    let pattern = regex_lite::Regex::new(pattern).expect("tests write valid patterns");
+    pattern.replace_all(text, by).into_owned()
+}
+
+/// Without what is another each time.
+fn steady(text: &str) -> String {
+    let text = replaced(text, r"[0-9]+\.[0-9]+ s", "N s");
+    let text = replaced(&text, r#""elapsed":[0-9.e-]+"#, r#""elapsed":N"#);
+    let text = replaced(&text, r#""at":[0-9.]+"#, r#""at":N"#);
+    let text = replaced(&text, r"127\.0\.0\.1:[0-9]{4,5}", "127.0.0.1:PORT");
+    replaced(&text, r"demo-app\[[0-9]+\]", "demo-app[PID]")
+}
+
+/// Without the checks that say that nothing listens yet: how many there are is a matter of time.
+fn without_checks(text: &str) -> String {
+    let lines = text
+        .lines()
+        .filter(|line| !line.contains("\"event\":\"probe\"") && !line.contains(": generation 2: "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// What stands on a terminal after all this was written.
+fn screen(written: &str) -> String {
+    let mut lines = vec![String::new()];
+    for part in written.split_inclusive(['\r', '\n']) {
+        let line = lines.last_mut().expect("there is one");
+        let text = part.trim_end_matches(['\r', '\n']);
+        match text.strip_prefix("\x1b[K") {
+            Some(text) => *line = text.to_owned(),
+            None => line.push_str(text),
+        }
+        if part.ends_with('\n') {
+            lines.push(String::new());
+        }
+    }
+    lines.join("\n")
+}
+
+async fn slow(version: u64) -> (App, Hitless) {
+    let app = App::demo();
+    let hitless = Hitless::start(&app).await;
+    app.deploy(&Release::good(version).boots_for(Duration::from_millis(700)));
+    (app, hitless)
+}
+
+fn reload_arguments(hitless: &Hitless, words: &[&str]) -> Vec<String> {
+    let control = hitless.control().display().to_string();
+    let words = ["reload"].iter().chain(words).map(|&word| word.to_owned());
+    words.chain(["--control".to_owned(), control]).collect()
+}
+
+#[tokio::test]
+async fn a_reload_through_a_pipe_is_lines() {
+    let (_app, hitless) = slow(2).await;
+    let ran = hitless.reload().await.expect_status(0, "a reload");
+    assert_eq!(ran.stdout, "", "{ran:?}");
+    assert!(!ran.stderr.contains('\x1b'), "{ran:?}");
+    expect_file![snapshot("reload-pipe")].assert_eq(&without_checks(&steady(&ran.stderr)));
+}
+
+#[tokio::test]
+async fn a_reload_as_json_is_values() {
+    let (_app, hitless) = slow(2).await;
+    let ran = hitless
+        .command(&["reload", "--json"])
+        .await
+        .expect_status(0, "a reload");
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    assert!(ran.json().len() > 2);
+    expect_file![snapshot("reload-json")].assert_eq(&without_checks(&steady(&ran.stdout)));
+}
+
+#[tokio::test]
+async fn a_reload_on_a_narrow_terminal_shows_what_goes_on() {
+    let (app, hitless) = slow(2).await;
+    let arguments = reload_arguments(&hitless, &[]);
+    let on = program::run_on_terminal_of(60, program::hitless(), arguments, &[], SOON);
+    let (status, written) = on.await;
+    assert_eq!(status, 0, "{written}");
+    let live: Vec<_> = written.split("\r\x1b[K").skip(1).collect();
+    assert!(live.len() > 3, "it goes on: {written:?}");
+    for line in &live {
+        let line = line.split(['\r', '\n']).next().expect("a part");
+        assert!(
+            line.chars().count() < 60 || line.contains("is live"),
+            "{line:?} wraps"
+        );
+    }
+    expect_file![snapshot("reload-terminal")].assert_eq(&steady(&screen(&written)));
+
+    app.deploy(&Release::broken(3, Fault::DiesAtStart));
+    let arguments = reload_arguments(&hitless, &[]);
+    let on = program::run_on_terminal_of(60, program::hitless(), arguments, &[], SOON);
+    let (status, written) = on.await;
+    assert_eq!(status, 1, "{written}");
+    expect_file![snapshot("reload-terminal-failed")].assert_eq(&steady(&screen(&written)));
+}
+
+#[tokio::test]
+async fn a_reload_that_is_killed_in_the_middle_changes_nothing() {
+    let (_app, mut hitless) = slow(2).await;
+    let arguments = reload_arguments(&hitless, &[]);
+    let mut asking = Program::start(program::hitless(), arguments, &[]);
+    asking.says("generation 2 is starting", SOON).await;
+    asking.kill();
+    let live = |status: &support::status::Status| status.live(APP) == Some(2);
+    hitless
+        .wait_for("generation 2 is live all the same", SOON, live)
+        .await;
+    let answer = hitless.get("/").await.expect_status(200);
+    assert_eq!(answer.version(), Some(2));
+}
+
+#[tokio::test]
+async fn two_reloads_from_two_terminals_each_get_the_verdict() {
+    let (_app, hitless) = slow(2).await;
+    let first = tokio::spawn(hitless.command(&["reload"]));
+    hitless.metrics_until("hitless_generations", APP, 2.0).await;
+    let second = hitless
+        .command(&["reload"])
+        .await
+        .expect_status(0, "the second");
+    let first = first.await.expect("a client does not panic");
+    let first = first.expect_status(0, "the first");
+    assert!(
+        first
+            .stderr
+            .contains("was superseded by reload 3, which is waited for now"),
+        "{first:?}"
+    );
+    for ran in [&first, &second] {
+        assert!(ran.stderr.contains("generation 3 is live"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_one_app_names_its_folder_and_variables_but_no_value() {
+    let app = App::demo();
+    let hitless = Hitless::of(&app)
+        .setting("env = { API_TOKEN = \"s3cret\" }")
+        .start()
+        .await;
+    let ran = hitless
+        .command(&["status", APP])
+        .await
+        .expect_status(0, "status");
+    let folder = std::env::current_dir().expect("there is one");
+    assert!(
+        ran.stdout.contains(&format!("in {}", folder.display())),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains("API_TOKEN"), "{ran:?}");
+    let all = hitless
+        .command(&["status", "--json"])
+        .await
+        .expect_status(0, "status");
+    assert!(all.stdout.contains("API_TOKEN"), "{all:?}");
+    for ran in [ran, all] {
+        assert!(!ran.stdout.contains("s3cret"), "{ran:?}");
+    }
+    let unknown = hitless
+        .command(&["status", "webb"])
+        .await
+        .expect_status(2, "unknown");
+    assert!(
+        unknown
+            .stderr
+            .contains("there is no app webb; there is app"),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_watched_status_is_told_when_it_changes() {
+    let app = App::demo();
+    let hitless = Hitless::start(&app).await;
+    let control = hitless.control().display().to_string();
+    let arguments = ["status", "--watch", "--control", &control];
+    let mut watching = Program::start(program::hitless(), arguments, &[]);
+    watching.says("generation 1 serves", SOON).await;
+    app.deploy(&Release::good(2));
+    hitless.reload().await.expect_status(0, "a reload");
+    watching.says("generation 2 serves", SOON).await;
+    watching.signal(Signal::INT);
+    assert_eq!(watching.ends(SOON).await, 128 + 2);
+}
+
+#[tokio::test]
+async fn shells_and_readers_get_what_they_read() {
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef hitless"),
+        ("fish", "complete -c hitless"),
+    ] {
+        let ran = program::run(program::hitless(), ["completions", shell], &[], SOON).await;
+        let ran = ran.expect_status(0, shell);
+        assert!(ran.stdout.contains(part), "{shell}");
+        assert!(ran.stdout.contains("through-probation"), "{shell}");
+        assert!(!ran.stdout.contains("demo-app "), "{shell}: hidden");
+    }
+    let ran = program::run(program::hitless(), ["man"], &[], SOON)
+        .await
+        .expect_status(0, "man");
+    assert!(ran.stdout.contains(".TH hitless 1"), "{}", ran.stdout);
+    for part in ["HITLESS RELOAD", "HITLESS CHECK", "through\\-probation"] {
+        assert!(ran.stdout.contains(part), "{part}");
+    }
+    assert!(!ran.stdout.contains("HITLESS KEEPER"));
+}
