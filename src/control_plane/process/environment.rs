@@ -21,8 +21,6 @@ pub(super) enum FileError {
     #[error("cannot read the env_file {path}: {error}")]
     Unreadable { path: String, error: io::Error },
     #[error("env_file {path}: longer than {FILE_BYTES_MAX} bytes")]
-    Unreadable { path: String, error: io::Error },
-    #[error("env_file {path}: longer than {FILE_BYTES_MAX} bytes")]
     TooLong { path: String },
     #[error("{path}:{line}: {problem}")]
     BadLine {

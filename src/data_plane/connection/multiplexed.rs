@@ -95,7 +95,7 @@ impl Multiplexed {
                 let pace = streams.begin();
                 let busy = Arc::new(Pulse::of_stream()).begin();
                 let forward = proxy::forward(request, Rc::clone(&client), busy);
-                let answer = Caught::new(forward, Rc::clone(client.strays()));
+                let answer = Caught::new(forward, client.strays());
                 async move {
                     let answer = answer.await;
                     Ok::<_, Infallible>(answer.map(|body| Paced::new(body, pace)))

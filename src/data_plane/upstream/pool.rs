@@ -112,7 +112,7 @@ impl Pool {
     pub(super) fn expire(&self, now: Instant) {
         let keep = |idle: &Idle| idle.until > now && !idle.link.sender.is_closed();
         self.idle.borrow_mut().retain(keep);
-        self.shares.expire(now, self.idle_timeout);
+        self.shares.expire(now, self.config.get().pool_idle_timeout);
     }
 
     /// Connections that several requests use at once.
