@@ -44,10 +44,8 @@ class Lab:
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="hitless-bench-")
         self.program = os.path.join(self.folder, "lab")
-        source = os.path.join(HERE, "lab.rs")
-        rustc = os.environ.get("RUSTC", "rustc")
-        subprocess.run([rustc, "--edition", "2024", "-O", "-o", self.program, source], check=True, timeout=300)
         self.running = []
+        self.compile("lab.rs", self.program)
 
     def __enter__(self):
         # Whoever asks for an end gets one that cleans up.
@@ -60,6 +58,11 @@ class Lab:
             with contextlib.suppress(Exception):
                 one.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def compile(self, source, out, *options):
+        rustc = os.environ.get("RUSTC", "rustc")
+        words = [rustc, "--edition", "2024", "-O", *options, "-o", out, os.path.join(HERE, source)]
+        subprocess.run(words, check=True, timeout=300)
 
     def keep(self, one):
         """Stopped at the end, whatever happens until then."""
