@@ -25,7 +25,7 @@ usage: lab backend PORT
                         [--path /BYTES] [--host NAME] [--upload BYTES] [--close] [--idle]
 
 backend: GET /N is answered with N bytes, GET /events with a stream that never ends.
-load: each line on its standard input begins a new phase of that name; --idle asks once on each
+load: each line on its standard input begins the phase of that name, or goes on with it; --idle asks once on each
 connection, says so, and keeps them until the input ends.";
 
 fn main() -> ExitCode {

@@ -121,7 +121,7 @@ class Clients:
     def __init__(self, lab, address, core=None, **options):
         command = lab.load_command(address, **options)
         if core is not None:
-            command = ["taskset", "-c", str(core), *command]
+            command = ["taskset", "-c", ",".join(str(one) for one in ensure_list(core)), *command]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         lab.keep(self)
 

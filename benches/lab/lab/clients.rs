@@ -33,6 +33,8 @@ struct Client {
 struct Phase {
     name: String,
     began: Instant,
+    /// How long it lasted when it was left.
+    lasted: Duration,
     times: Histogram,
     lost: u64,
     wrong: u64,
@@ -44,6 +46,8 @@ struct Clients<'a> {
     clients: Vec<Option<Client>>,
     idle: VecDeque<usize>,
     phases: Vec<Phase>,
+    /// Which of them is under way.
+    phase: usize,
     /// How many requests have been begun, all phases together.
     sent: u64,
     ended: u64,
@@ -87,6 +91,7 @@ impl<'a> Clients<'a> {
             clients,
             idle: (0..plan.connections).collect(),
             phases: vec![Phase::new("first".to_owned())],
+            phase: 0,
             sent: 0,
             ended: 0,
             connects: 0,
@@ -249,7 +254,7 @@ impl<'a> Clients<'a> {
     fn end(&mut self, key: usize, began: Instant, turn: Turn) {
         self.ended += 1;
         self.idle.push_back(key);
-        let phase = self.phases.last_mut().expect("there is always one");
+        let phase = &mut self.phases[self.phase];
         let problem = match turn {
             Turn::Answered => {
                 phase.times.add(began.elapsed());
@@ -286,7 +291,7 @@ impl<'a> Clients<'a> {
         let mut bytes = [0; 4096];
         let size = io::stdin().lock().read(&mut bytes)?;
         for line in String::from_utf8_lossy(&bytes[..size]).lines() {
-            self.phases.push(Phase::new(line.trim().to_owned()));
+            self.enter(line.trim());
         }
         if size == 0 {
             self.epoll.remove(&io::stdin())?;
@@ -294,11 +299,21 @@ impl<'a> Clients<'a> {
         Ok(size == 0)
     }
 
-    fn json(&self) -> String {
-        let ends = self.phases.iter().skip(1).map(|phase| phase.began);
-        let ends = ends.chain([Instant::now()]);
-        let phases = self.phases.iter().zip(ends);
-        let phases: Vec<_> = phases.map(|(phase, end)| phase.json(end)).collect();
+    /// A phase begins, or goes on that was there before.
+    fn enter(&mut self, name: &str) {
+        let now = Instant::now();
+        self.phases[self.phase].leave(now);
+        let known = self.phases.iter().position(|phase| phase.name == name);
+        self.phase = known.unwrap_or(self.phases.len());
+        match known {
+            Some(known) => self.phases[known].began = now,
+            None => self.phases.push(Phase::new(name.to_owned())),
+        }
+    }
+
+    fn json(&mut self) -> String {
+        self.phases[self.phase].leave(Instant::now());
+        let phases: Vec<_> = self.phases.iter().map(Phase::json).collect();
         let problems: Vec<_> = self.problems.iter().map(|text| quoted(text)).collect();
         format!(
             "{{\"connects\":{},\"refused\":{},\"problems\":[{}],\"phases\":[{}]}}",
@@ -383,17 +398,22 @@ impl Phase {
         Self {
             name,
             began: Instant::now(),
+            lasted: Duration::ZERO,
             times: Histogram::new(),
             lost: 0,
             wrong: 0,
         }
     }
 
-    fn json(&self, end: Instant) -> String {
+    fn leave(&mut self, now: Instant) {
+        self.lasted += now - self.began;
+    }
+
+    fn json(&self) -> String {
         format!(
             "{{\"name\":{},\"seconds\":{:.3},\"answered\":{},\"lost\":{},\"wrong\":{},{}}}",
             quoted(&self.name),
-            (end - self.began).as_secs_f64(),
+            self.lasted.as_secs_f64(),
             self.times.total(),
             self.lost,
             self.wrong,
