@@ -18,7 +18,7 @@ pub(super) struct Options {
 }
 
 /// Fields that go whether they are named or not.
-const ALWAYS: [HeaderName; 8] = [
+static ALWAYS: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -57,10 +57,18 @@ pub(super) fn strip(headers: &mut HeaderMap, options: Options) {
     for name in options.named {
         headers.remove(name);
     }
+    // Most heads have none of these. To see that takes one look at each field, which is much less than a search for each.
+    if !headers.keys().any(concerns_one_connection) {
+        return;
+    }
     for name in &ALWAYS {
         headers.remove(name);
     }
     headers.remove(TE);
+}
+
+fn concerns_one_connection(name: &HeaderName) -> bool {
+    *name == TE || ALWAYS.contains(name)
 }
 
 /// Whether the sender of this head takes trailers.
