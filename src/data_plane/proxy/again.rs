@@ -1,13 +1,16 @@
 //! What it takes to send a request once more after it was written, and whether it may be.
 
+mod kept_head;
+
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::HeaderName;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{Method, Request};
 use http_body::Body;
 use tokio::time::Instant;
 
+use self::kept_head::KeptHead;
 use crate::data_plane::AppConfig;
 use crate::data_plane::body::{Claim, Received, RequestBody, Room};
 use crate::data_plane::exchange::Recall;
@@ -22,9 +25,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The head of a request that may be sent again, and the right to its body.
 #[derive(Debug)]
 pub(super) struct Again {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    head: KeptHead,
     /// Twice is once: RFC 9110 section 9.2.2, or the client says so by `Idempotency-Key`.
     idempotent: bool,
     /// None: there is no body.
@@ -60,9 +61,7 @@ impl Again {
             return None;
         }
         Some(Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            head: KeptHead::of(request.method(), request.uri(), request.headers()),
             idempotent,
             claim: Claim::new(request.body(), keeping.max()),
             keeping,
@@ -123,7 +122,10 @@ impl Again {
 
     /// Whether it is safe (RFC 9110 section 9.2.1) and can be sent once more. `TRACE` asks about the way itself.
     pub(super) fn is_safe(&self) -> bool {
-        let safe = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let safe = matches!(
+            *self.head.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
         safe && self.may_repeat()
     }
 
@@ -142,9 +144,9 @@ impl Again {
         if let Some(claim) = &self.claim {
             *request.body_mut() = claim.again();
         }
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.method_mut() = self.head.method().clone();
+        *request.uri_mut() = self.head.uri().clone();
+        *request.headers_mut() = self.head.headers();
         request
     }
 
