@@ -251,7 +251,7 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 20] = [
+const TOOLS: [&str; 21] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
@@ -264,6 +264,7 @@ const TOOLS: [&str; 20] = [
     "grpcio",
     "wrk",
     "slowhttptest",
+    "valgrind",
     "git",
     "vim",
     "rsync",
