@@ -6,6 +6,7 @@
 //! JSON: one object a line, the same keys in each, `null` for what there is not. Characters beyond ASCII are written
 //! `\uHHHH`, so that a parser gets them back and a terminal never does; what is no UTF-8 becomes U+FFFD.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::pen::{Line, Text};
@@ -23,6 +24,8 @@ pub(super) struct Clock {
     second: u64,
     /// `2026-11-25T03:41:58`.
     rfc3339: String,
+    /// `25/Nov/2026:03:41:58 +0000`.
+    combined: String,
 }
 
 // === impl Clock ===
@@ -32,6 +35,7 @@ impl Clock {
         Self {
             second: 0,
             rfc3339: rfc3339(0),
+            combined: combined(&rfc3339(0)),
         }
     }
 
@@ -41,6 +45,7 @@ impl Clock {
         if since.as_secs() != self.second {
             self.second = since.as_secs();
             self.rfc3339 = rfc3339(self.second);
+            self.combined = combined(&self.rfc3339);
         }
         since.subsec_millis()
     }
@@ -49,31 +54,13 @@ impl Clock {
         let millis = self.set(time);
         to.extend_from_slice(self.rfc3339.as_bytes());
         to.push(b'.');
-        push_padded(to, millis, 3);
+        push_padded::<3>(to, millis);
         to.push(b'Z');
     }
 
-    /// `25/Nov/2026:03:41:58 +0000`.
     fn push_combined(&mut self, time: SystemTime, to: &mut Vec<u8>) {
-        const MONTHS: [&str; 12] = [
-            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-        ];
         self.set(time);
-        let text = self.rfc3339.as_str();
-        let month = text[5..7].parse().unwrap_or(1_usize);
-        let parts = [
-            &text[8..10],
-            "/",
-            MONTHS[month - 1],
-            "/",
-            &text[..4],
-            ":",
-            &text[11..],
-        ];
-        for part in parts {
-            to.extend_from_slice(part.as_bytes());
-        }
-        to.extend_from_slice(b" +0000");
+        to.extend_from_slice(self.combined.as_bytes());
     }
 }
 
@@ -84,6 +71,16 @@ fn rfc3339(second: u64) -> String {
     let mut text = humantime::format_rfc3339_seconds(time).to_string();
     text.truncate("2026-11-25T03:41:58".len());
     text
+}
+
+/// The same time in the form of the combined format.
+fn combined(rfc3339: &str) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let month = rfc3339[5..7].parse().unwrap_or(1_usize);
+    let (day, month, year) = (&rfc3339[8..10], MONTHS[month - 1], &rfc3339[..4]);
+    format!("{day}/{month}/{year}:{} +0000", &rfc3339[11..])
 }
 
 /// Appends the line of a request whose head was read at `time`.
@@ -168,6 +165,9 @@ fn push_escaped(to: &mut Vec<u8>, text: Option<&[u8]>) {
     let Some(mut text) = text.filter(|text| !text.is_empty()) else {
         return to.push(b'-');
     };
+    if is_plain(text) {
+        return to.extend_from_slice(text);
+    }
     while let Some(at) = text.iter().position(|byte| needs_escape(*byte)) {
         to.extend_from_slice(&text[..at]);
         let byte = text[at];
@@ -177,6 +177,12 @@ fn push_escaped(to: &mut Vec<u8>, text: Option<&[u8]>) {
         text = &text[at + 1..];
     }
     to.extend_from_slice(text);
+}
+
+/// Looks at all of it in any case, so that it takes a few instructions for sixteen bytes.
+fn is_plain(text: &[u8]) -> bool {
+    let any = |found, byte: &u8| found | needs_escape(*byte);
+    !text.iter().fold(false, any)
 }
 
 fn needs_escape(byte: u8) -> bool {
@@ -249,12 +255,12 @@ fn push_string(to: &mut Vec<u8>, text: Option<&[u8]>) {
         return to.extend_from_slice(b"null");
     };
     to.push(b'"');
-    if text.iter().any(|byte| needs_escape(*byte)) {
+    if is_plain(text) {
+        to.extend_from_slice(text);
+    } else {
         for character in String::from_utf8_lossy(text).chars() {
             push_character(to, character);
         }
-    } else {
-        to.extend_from_slice(text);
     }
     to.push(b'"');
 }
@@ -280,8 +286,16 @@ fn push_character(to: &mut Vec<u8>, character: char) {
 fn push_client(to: &mut Vec<u8>, line: &Line<'_>) {
     use std::io::Write;
     match line.entry.client {
+        Some(IpAddr::V4(address)) => {
+            let [first, rest @ ..] = address.octets();
+            push_number(to, first.into());
+            for octet in rest {
+                to.push(b'.');
+                push_number(to, octet.into());
+            }
+        }
         // A Vec takes everything.
-        Some(address) => drop(write!(to, "{address}")),
+        Some(IpAddr::V6(address)) => drop(write!(to, "{address}")),
         None => to.extend_from_slice(UNIX_CLIENT.as_bytes()),
     }
 }
@@ -302,27 +316,36 @@ fn push_or<T>(
 fn push_seconds(to: &mut Vec<u8>, time: Duration) {
     push_number(to, time.as_secs());
     to.push(b'.');
-    push_padded(to, time.subsec_micros(), 6);
+    push_padded::<6>(to, time.subsec_micros());
 }
 
 fn push_number(to: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        // Most are.
+        return to.push(digit(number));
+    }
     let mut digits = [0; 20];
     let mut rest = number;
     let mut at = digits.len();
-    loop {
+    while rest > 0 {
         at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit is below ten");
+        digits[at] = digit(rest);
         rest /= 10;
-        if rest == 0 {
-            break;
-        }
     }
     to.extend_from_slice(&digits[at..]);
 }
 
-fn push_padded(to: &mut Vec<u8>, number: u32, places: u32) {
-    for place in (0..places).rev() {
-        let digit = number / 10_u32.pow(place) % 10;
-        to.push(b'0' + u8::try_from(digit).expect("a digit is below ten"));
+fn push_padded<const PLACES: usize>(to: &mut Vec<u8>, number: u32) {
+    let mut digits = [b'0'; PLACES];
+    let mut rest = number;
+    for place in digits.iter_mut().rev() {
+        *place = digit(rest.into());
+        rest /= 10;
     }
+    to.extend_from_slice(&digits);
+}
+
+/// The last one of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).expect("a digit is below ten")
 }
