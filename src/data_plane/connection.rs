@@ -396,9 +396,13 @@ impl Client {
         self.address
     }
 
-    /// Where a request of it goes that is for this host and path, and how many bytes at the start of the path are not
-    /// for the app.
-    pub(super) fn route(&self, host: Option<&[u8]>, path: &str) -> Option<(Rc<Site>, usize)> {
+    /// Where a request of it goes that is for this host, if anybody asks for the host, and for this path; and how many
+    /// bytes at the start of the path are not for the app.
+    pub(super) fn route<'a>(
+        &self,
+        host: impl FnOnce() -> Option<&'a [u8]>,
+        path: &str,
+    ) -> Option<(Rc<Site>, usize)> {
         self.gate.route(host, path)
     }
 

@@ -8,11 +8,13 @@ mod handshake;
 mod hop_by_hop;
 mod host;
 mod http2;
+mod present;
 
 pub(super) use self::forwarded::Origin;
 pub(super) use self::handshake::{Handshake, without_upgrade};
 pub(super) use self::host::host_of;
 pub(super) use self::http2::{from_http2, to_http2};
+pub(super) use self::present::Present;
 
 use std::net::IpAddr;
 
@@ -59,30 +61,34 @@ pub(super) fn toward_app<B: Body>(
     if request.method() == Method::CONNECT {
         return Err(Reason::NotImplemented);
     }
-    check_transfer_encoding(request.headers())?;
+    let present = Present::of(request.headers());
+    if present.has(Present::TRANSFER_ENCODING) {
+        check_transfer_encoding(request.headers())?;
+    }
     let has_body = !request.body().is_end_stream();
     // RFC 9110 section 10.1.1: ignored where there is nothing to go on with, and from who cannot read the answer.
-    let expects_continue = take_expectation(request.headers_mut())?
+    let expects_continue = present.has(Present::EXPECT)
+        && take_expectation(request.headers_mut())?
         && has_body
         && request.version() != Version::HTTP_10;
     host::settle(request)?;
 
     let may_upgrade = request.method() == Method::GET && request.version() == Version::HTTP_11;
     let headers = request.headers_mut();
-    let trailers = hop_by_hop::accepts_trailers(headers);
-    let options = hop_by_hop::options(headers);
+    let trailers = present.has(Present::TE) && hop_by_hop::accepts_trailers(headers);
+    let options = hop_by_hop::options(headers, present);
     let websocket = options.upgrade
         && may_upgrade
         && !has_body
         && hop_by_hop::lists_token(headers, &UPGRADE, "websocket");
     // All that is added comes after what is removed, or a client could have it removed again by naming it.
-    hop_by_hop::strip(headers, options);
-    let told = forwarded::tell(headers, origin, rules.proxies);
+    hop_by_hop::strip(headers, options, present);
+    let told = forwarded::tell(headers, origin, rules.proxies, present);
     ask_hop_by_hop(headers, websocket, trailers);
     if expects_continue && rules.expect == Expect::Forward {
         headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
     }
-    if has_body && !headers.contains_key(CONTENT_LENGTH) {
+    if has_body && !present.has(Present::CONTENT_LENGTH) {
         // hyper sends no body with a GET that names no framing, and the body would be lost silently.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -102,23 +108,27 @@ pub(super) fn toward_app<B: Body>(
 /// When it cannot be passed on.
 pub(super) fn toward_client<B>(response: &mut Response<B>) -> Result<(), Reason> {
     // RFC 9112 section 7: a coding other than `chunked` would have to be undone, or the client takes it for the content.
-    check_transfer_encoding(response.headers()).map_err(|_| Reason::BadAnswer)?;
+    let present = Present::of(response.headers());
+    if present.has(Present::TRANSFER_ENCODING) {
+        check_transfer_encoding(response.headers()).map_err(|_| Reason::BadAnswer)?;
+    }
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if present.has(Present::TRANSFER_ENCODING) {
         // RFC 9112 section 6.3: the coding rules, and a length beside it would cut the body.
         headers.remove(CONTENT_LENGTH);
     }
-    let options = hop_by_hop::options(headers);
-    hop_by_hop::strip(headers, options);
+    let options = hop_by_hop::options(headers, present);
+    hop_by_hop::strip(headers, options, present);
     Ok(())
 }
 
 /// A whole 103 with these fields, less those that concern the app's connection only or speak of a final answer.
 pub(super) fn early_hints(fields: &HeaderMap) -> Vec<u8> {
     let mut fields = fields.clone();
-    let options = hop_by_hop::options(&fields);
-    hop_by_hop::strip(&mut fields, options);
+    let present = Present::of(&fields);
+    let options = hop_by_hop::options(&fields, present);
+    hop_by_hop::strip(&mut fields, options, present);
     fields.remove(CONTENT_LENGTH);
     let mut message = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
     for (name, value) in &fields {
@@ -133,10 +143,11 @@ pub(super) fn early_hints(fields: &HeaderMap) -> Vec<u8> {
 
 /// Rewrites the head of a 101 for the client, who asked for a WebSocket. Says no when the app switched to anything else.
 pub(super) fn switch_protocols<B>(response: &mut Response<B>) -> bool {
-    let options = hop_by_hop::options(response.headers_mut());
+    let present = Present::of(response.headers());
+    let options = hop_by_hop::options(response.headers(), present);
     let agreed = options.upgrade && hop_by_hop::is_token(response.headers(), &UPGRADE, "websocket");
     *response.version_mut() = Version::HTTP_11;
-    hop_by_hop::strip(response.headers_mut(), options);
+    hop_by_hop::strip(response.headers_mut(), options, present);
     ask_hop_by_hop(response.headers_mut(), agreed, false);
     agreed
 }
@@ -144,8 +155,9 @@ pub(super) fn switch_protocols<B>(response: &mut Response<B>) -> bool {
 /// Takes out of trailers what the other side might take for a field of the head: RFC 9110 section 6.5.1 names what frames,
 /// routes, modifies, authenticates or describes a message.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    let options = hop_by_hop::options(trailers);
-    hop_by_hop::strip(trailers, options);
+    let present = Present::of(trailers);
+    let options = hop_by_hop::options(trailers, present);
+    hop_by_hop::strip(trailers, options, present);
     forwarded::remove_claims(trailers);
     for name in &NOT_IN_TRAILERS {
         trailers.remove(name);
@@ -212,11 +224,9 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Reason> {
     }
 }
 
-/// RFC 9110 section 10.1.1: `100-continue` is the only expectation there is. hitless meets it itself.
+/// RFC 9110 section 10.1.1: `100-continue` is the only expectation there is. hitless meets it itself. For a head that has
+/// one.
 fn take_expectation(headers: &mut HeaderMap) -> Result<bool, Reason> {
-    if !headers.contains_key(EXPECT) {
-        return Ok(false);
-    }
     let mut values = headers.get_all(EXPECT).iter();
     let known = values.all(|value| {
         let value = value.as_bytes().trim_ascii();

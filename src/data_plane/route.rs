@@ -106,10 +106,15 @@ impl Routes {
         self.sole
     }
 
+    /// Whether any of them is for some hosts only.
+    pub(super) fn are_by_host(&self) -> bool {
+        !(self.exact.is_empty() && self.below.is_empty())
+    }
+
     /// Where a request goes that is for this host, as it stands in the head, and has this path. The most specific host
     /// goes first that has a route for the path, and of its routes the longest.
     pub fn find(&self, host: Option<&[u8]>, path: &str) -> Option<Target> {
-        if !(self.exact.is_empty() && self.below.is_empty())
+        if self.are_by_host()
             && let Some(host) = host.and_then(name)
         {
             let exact = self.exact.get(&*host).and_then(|it| it.find(path));

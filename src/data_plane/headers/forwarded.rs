@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::header::{FORWARDED, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
+use super::Present;
 use crate::data_plane::trusted::{TrustedProxies, read_address};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -89,12 +90,21 @@ fn element(peer: Option<IpAddr>) -> String {
     }
 }
 
-/// Tells the app where the request came from.
-pub(super) fn tell(headers: &mut HeaderMap, origin: &Origin, proxies: &TrustedProxies) -> Told {
-    headers.remove(PROXY);
+/// Tells the app where the request came from. `present` is what was there at the beginning.
+pub(super) fn tell(
+    headers: &mut HeaderMap,
+    origin: &Origin,
+    proxies: &TrustedProxies,
+    present: Present,
+) -> Told {
+    if present.has(Present::PROXY) {
+        headers.remove(PROXY);
+    }
     let client = match origin.trust {
         Trust::Stranger => {
-            remove_claims(headers);
+            if present.has(Present::CLAIM) {
+                remove_claims(headers);
+            }
             origin.peer
         }
         Trust::Proxy => {
@@ -106,8 +116,11 @@ pub(super) fn tell(headers: &mut HeaderMap, origin: &Origin, proxies: &TrustedPr
             client
         }
     };
-    if let Some(address) = &origin.address {
-        append(headers, &FOR, address);
+    match (&origin.address, origin.trust) {
+        (Some(address), Trust::Proxy) => append(headers, &FOR, address),
+        // What a stranger said is gone.
+        (Some(address), Trust::Stranger) => drop(headers.insert(FOR, address.clone())),
+        (None, _) => {}
     }
     let host = headers.get(HOST).cloned();
     let claims = [
@@ -210,7 +223,7 @@ pub(super) fn is_claim(name: &HeaderName) -> bool {
 }
 
 /// A name that CGI and WSGI take for one that frames the message.
-fn is_disguised(name: &HeaderName) -> bool {
+pub(super) fn is_disguised(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     match name.first() {
         Some(b'c') => same(name, b"content-length") && name.contains(&b'_'),
@@ -241,8 +254,11 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, last: &HeaderValue) {
 }
 
 fn kept_id(headers: &HeaderMap, origin: &Origin) -> Option<HeaderValue> {
+    if origin.trust == Trust::Stranger {
+        return None;
+    }
     let mut lines = headers.get_all(REQUEST_ID).iter();
-    let id = lines.next().filter(|_| origin.trust == Trust::Proxy)?;
+    let id = lines.next()?;
     if lines.next().is_some() {
         return None;
     }

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::forwarded;
+use super::{Present, forwarded};
 
 /// What all the `Connection` lines of a head together say.
 #[derive(Debug, Default)]
@@ -29,9 +29,12 @@ static ALWAYS: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Reads every `Connection` line.
-pub(super) fn options(headers: &HeaderMap) -> Options {
+/// Reads every `Connection` line, where there is one.
+pub(super) fn options(headers: &HeaderMap, present: Present) -> Options {
     let mut options = Options::default();
+    if !present.has(Present::CONNECTION) {
+        return options;
+    }
     for token in headers.get_all(CONNECTION).iter().flat_map(tokens) {
         if token.eq_ignore_ascii_case(b"upgrade") {
             options.upgrade = true;
@@ -52,13 +55,12 @@ fn is_for_everybody(name: &HeaderName) -> bool {
     *name == HOST || *name == CONTENT_LENGTH || forwarded::is_claim(name)
 }
 
-/// Removes what concerns this connection only.
-pub(super) fn strip(headers: &mut HeaderMap, options: Options) {
+/// Removes what concerns this connection only. `present` is what was there at the beginning.
+pub(super) fn strip(headers: &mut HeaderMap, options: Options, present: Present) {
     for name in options.named {
         headers.remove(name);
     }
-    // Most heads have none of these. To see that takes one look at each field, which is much less than a search for each.
-    if !headers.keys().any(concerns_one_connection) {
+    if !present.has(Present::ONE_CONNECTION) {
         return;
     }
     for name in &ALWAYS {
@@ -67,8 +69,10 @@ pub(super) fn strip(headers: &mut HeaderMap, options: Options) {
     headers.remove(TE);
 }
 
-fn concerns_one_connection(name: &HeaderName) -> bool {
-    *name == TE || ALWAYS.contains(name)
+/// All that may be removed without being named.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static HeaderName> {
+    ALWAYS.iter().chain([&TE])
 }
 
 /// Whether the sender of this head takes trailers.

@@ -64,7 +64,8 @@ impl Call {
         let worker = client.worker();
         let settings = worker.settings();
         // A body that nobody was told to send is not read either when the head is refused.
-        let expects = request.headers().contains_key(http::header::EXPECT);
+        let expects =
+            !request.body().is_end_stream() && request.headers().contains_key(http::header::EXPECT);
         let mut request =
             request.map(|body| RequestBody::new(body, worker, record.ledger(), busy, expects));
         // Taken before the message is moved, or the tunnel could not be opened later.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::shared::{Shares, Stream};
 use crate::data_plane::AppConfig;
 use crate::data_plane::body::RequestBody;
-use crate::data_plane::headers;
+use crate::data_plane::headers::{self, Present};
 use crate::data_plane::in_force::InForce;
 use crate::data_plane::wire::Pulse;
 use crate::generation::Address;
@@ -125,8 +125,7 @@ impl Pool {
         self.in_flight.get() == 0 && self.idle.borrow().is_empty() && self.shares.is_empty()
     }
 
-    fn take(&self) -> Option<Link> {
-        let now = Instant::now();
+    fn take(&self, now: Instant) -> Option<Link> {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| idle.until > now && !idle.link.sender.is_closed());
         // The task of the last one may not have run since the end of its answer.
@@ -159,9 +158,9 @@ impl InFlight {
         &self.0
     }
 
-    /// An idle connection.
-    pub(super) fn reuse(&self) -> Option<Link> {
-        self.0.take()
+    /// A connection that is idle at `now`.
+    pub(super) fn reuse(&self, now: Instant) -> Option<Link> {
+        self.0.take(now)
     }
 
     /// The exchange on it ended well, and it can be used again.
@@ -236,13 +235,16 @@ impl Link {
 
     fn read_head<B>(&mut self, response: &Response<B>) {
         // hyper would talk HTTP/1.0 from then on, without chunks.
-        let closes =
-            response.version() != Version::HTTP_11 || headers::says_close(response.headers());
-        self.idle_timeout = if closes {
+        let fields = response.headers();
+        let present = Present::of(fields);
+        let says_close = present.has(Present::CONNECTION) && headers::says_close(fields);
+        self.idle_timeout = if response.version() != Version::HTTP_11 || says_close {
             Some(Duration::ZERO)
-        } else {
-            headers::keep_alive_timeout(response.headers())
+        } else if present.has(Present::KEEP_ALIVE) {
+            headers::keep_alive_timeout(fields)
                 .map(|seconds| Duration::from_secs(seconds).saturating_sub(MARGIN))
+        } else {
+            None
         };
     }
 

@@ -52,14 +52,19 @@ impl Gate {
         self.table.replace(Rc::new(table));
     }
 
-    /// Where a request goes that is for this host and path, and how many bytes at the start of the path are not for the
-    /// app.
-    pub(in crate::data_plane) fn route(
+    /// Where a request goes that is for this host, if anybody asks for the host, and for this path; and how many bytes at
+    /// the start of the path are not for the app.
+    pub(in crate::data_plane) fn route<'a>(
         &self,
-        host: Option<&[u8]>,
+        host: impl FnOnce() -> Option<&'a [u8]>,
         path: &str,
     ) -> Option<(Rc<Site>, usize)> {
         let table = self.table.borrow();
+        let host = if table.routes.are_by_host() {
+            host()
+        } else {
+            None
+        };
         let target = table.routes.find(host, path)?;
         let site = &table.sites[target.app];
         // An address that is served no more goes on leading where it did.
