@@ -85,11 +85,12 @@ async fn relay(
         let attempt = attempts
             .begin(record, call.recall(), call.patience())
             .await?;
-        record.sending(&attempt.exchange);
+        let now = record.sending(&attempt.exchange);
         let request = call.take();
         let terms = Terms {
             patience: call.patience(),
             fresh: attempt.fresh,
+            now,
         };
         let sent = attempt.upstream.send(&attempt.exchange, request, terms);
         match sent.await {

@@ -127,11 +127,12 @@ impl Record {
         self.waited += time;
     }
 
-    /// It is being sent to the app.
-    pub(super) fn sending(&mut self, exchange: &Exchange) {
+    /// It is being sent to the app; says when.
+    pub(super) fn sending(&mut self, exchange: &Exchange) -> Instant {
         self.sent = Instant::now();
         let again = std::mem::replace(&mut self.was_sent, true);
         self.note(|line| line.sending(exchange, again));
+        self.sent
     }
 
     /// The app gave no answer that can be passed on.
@@ -201,6 +202,8 @@ impl Drop for Record {
         };
         let class = self.class.unwrap_or(unanswered);
         let counters = self.ledger.counters();
-        counters.request_ended(self.method, class, self.protocol, self.started.elapsed());
+        let time = self.started.elapsed();
+        counters.request_ended(self.method, class, self.protocol, time);
+        self.note(|line| line.took(time));
     }
 }

@@ -14,7 +14,8 @@ pub(super) use self::pool::{Carrier, InFlight, Link};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::ops::DerefMut;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -53,6 +54,8 @@ pub(super) struct Upstream {
 pub(super) struct Terms<'a> {
     pub(super) patience: &'a Patience,
     pub(super) fresh: bool,
+    /// When it was sent.
+    pub(super) now: Instant,
 }
 
 /// The answer's head, on the connection that the rest of it will come by.
@@ -150,7 +153,7 @@ impl Upstream {
         let patience = terms.patience;
         let mut request = request;
         if !terms.fresh
-            && let Some(mut link) = exchange.seat().reuse()
+            && let Some(mut link) = exchange.seat().reuse(terms.now)
         {
             self.counters().connected(Connected::Reused);
             match self.send_on(&mut link, exchange, request, patience).await {
@@ -193,7 +196,7 @@ impl Upstream {
         request: Request<RequestBody>,
         patience: &Patience,
     ) -> Result<Response<Incoming>, Box<Failed>> {
-        let sent = link.send(request);
+        let sent = pin!(link.send(request));
         match attended(exchange, patience, sent).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => {
@@ -217,6 +220,8 @@ impl Upstream {
     async fn connect(&self, exchange: &Exchange, patience: &Patience) -> Result<Link, Failure> {
         let pool = exchange.seat().pool();
         let connecting = connect::connect(pool.address(), self.config.get().connect_timeout);
+        // Rare, and so not a part of what every request carries.
+        let connecting = Box::pin(connecting);
         let connected = match attended(exchange, patience, connecting).await? {
             Ok((sender, task, pulse)) => Ok(Link::new(sender, task, pulse)),
             Err(error) => Err(error),
@@ -316,27 +321,25 @@ fn lighter<'a>(
     }
 }
 
-/// Waits for `work` while the exchange is neither told to stop nor out of time.
+/// Waits for `work` while the exchange is neither told to stop nor out of time. Whether it is out of time is looked at when
+/// the sweep says so, for a look at the clock at each wait would cost more than it is worth.
 async fn attended<F: Future>(
     exchange: &Exchange,
     patience: &Patience,
-    work: F,
+    mut work: Pin<impl DerefMut<Target = F>>,
 ) -> Result<F::Output, Failure> {
-    let mut work = pin!(work);
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        match exchange.order() {
-            Some(Order::Break) => return Poll::Ready(Err(Failure::Cut)),
-            Some(Order::Recall) => return Poll::Ready(Err(Failure::Recalled)),
-            Some(Order::Look | Order::Close) | None => {}
-        }
         let deadline = patience.deadline();
-        if let Some((at, failure)) = deadline
-            && at <= Instant::now()
-        {
-            return Poll::Ready(Err(failure));
+        match (exchange.order(), deadline) {
+            (Some(Order::Break), _) => return Poll::Ready(Err(Failure::Cut)),
+            (Some(Order::Recall), _) => return Poll::Ready(Err(Failure::Recalled)),
+            (Some(Order::Look), Some((at, failure))) if at <= Instant::now() => {
+                return Poll::Ready(Err(failure));
+            }
+            (Some(Order::Look | Order::Close) | None, _) => {}
         }
         exchange.park(cx, deadline.map(|(at, _)| at));
         patience.wake_by(cx);

@@ -1,5 +1,6 @@
 //! Keeps a panic to its own request.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -34,18 +35,21 @@ impl<F> Caught<F> {
 }
 
 impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
-    type Output = Response<AnswerBody>;
+    type Output = Result<Response<AnswerBody>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         // The future is not polled again, and what it shares with others holds no half-made state across a call.
-        catch_unwind(AssertUnwindSafe(|| me.future.poll(cx))).unwrap_or_else(|_| {
-            me.ledger.counters().answered(Reason::Internal);
-            // Who asked is not known any more, so it is plain text, for which there are no pages.
-            let none = CurrentPages::default();
-            let response = answer::make(Reason::Internal, &Asker::default(), &none);
-            let body = |bytes| AnswerBody::new(Source::Whole(bytes), None, None);
-            Poll::Ready(response.map(body))
-        })
+        let polled = catch_unwind(AssertUnwindSafe(|| me.future.poll(cx)));
+        polled
+            .unwrap_or_else(|_| {
+                me.ledger.counters().answered(Reason::Internal);
+                // Who asked is not known any more, so it is plain text, for which there are no pages.
+                let none = CurrentPages::default();
+                let response = answer::make(Reason::Internal, &Asker::default(), &none);
+                let body = |bytes| AnswerBody::new(Source::Whole(bytes), None, None);
+                Poll::Ready(response.map(body))
+            })
+            .map(Ok)
     }
 }

@@ -28,6 +28,8 @@ pub(in crate::data_plane) struct Line {
     /// There until the line is dropped.
     draft: Option<Box<Draft>>,
     end: End,
+    /// How long it took, where somebody has looked at the clock already.
+    time: Option<Duration>,
     /// Bytes of the request's body, where it has one.
     body: Option<Rc<Cell<u64>>>,
 }
@@ -104,6 +106,7 @@ impl Line {
             pen,
             draft: Some(draft),
             end: End::Open,
+            time: None,
             body: None,
         })
     }
@@ -157,6 +160,11 @@ impl Line {
         Rc::clone(self.body.get_or_insert_default())
     }
 
+    /// It is over, after so long.
+    pub(super) fn took(&mut self, time: Duration) {
+        self.time = Some(time);
+    }
+
     /// The last byte of the answer is out.
     pub(super) fn completed(&mut self) {
         self.end = End::Complete;
@@ -175,7 +183,7 @@ impl Line {
 
     fn finish(&self, draft: &mut Draft) {
         let entry = &mut draft.entry;
-        entry.total = entry.started.elapsed();
+        entry.total = self.time.unwrap_or_else(|| entry.started.elapsed());
         if let Some(body) = &self.body {
             entry.bytes_in += body.get();
         }
