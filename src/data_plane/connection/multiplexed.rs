@@ -98,7 +98,7 @@ impl Multiplexed {
                 let answer = Caught::new(forward, client.strays());
                 async move {
                     let answer = answer.await;
-                    Ok::<_, Infallible>(answer.map(|body| Paced::new(body, pace)))
+                    answer.map(|answer| answer.map(|body| Paced::new(body, pace)))
                 }
             })
         };

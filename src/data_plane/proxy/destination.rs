@@ -24,8 +24,7 @@ pub(super) struct Destination {
 impl Destination {
     /// The app that this request, which nobody has checked yet, is for; none: no route leads anywhere.
     pub(super) fn of<B>(request: &Request<B>, client: &Client) -> Option<Self> {
-        let (site, stripped) =
-            client.route(|| headers::host_of(request), request.uri().path())?;
+        let (site, stripped) = client.route(|| headers::host_of(request), request.uri().path())?;
         Some(Self { site, stripped })
     }
 

@@ -1,5 +1,7 @@
 //! Sending a request to an app that speaks HTTP/2.
 
+use std::pin::pin;
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -64,7 +66,7 @@ impl Upstream {
     async fn dial(&self, exchange: &Exchange, patience: &Patience) -> Result<Stream, Failure> {
         let shares = exchange.seat().pool().shares();
         while let Some(dialed) = shares.dialed() {
-            if let Some(Err(failure)) = attended(exchange, patience, dialed).await? {
+            if let Some(Err(failure)) = attended(exchange, patience, pin!(dialed)).await? {
                 return Err(failure);
             }
             if let Some(stream) = shares.stream() {
@@ -74,9 +76,9 @@ impl Upstream {
         let dialing = shares.dial();
         let connecting = connect::connect_shared(
             exchange.seat().pool().address(),
-            self.app.config.connect_timeout,
+            self.config.get().connect_timeout,
         );
-        let connected = attended(exchange, patience, connecting).await?;
+        let connected = attended(exchange, patience, pin!(connecting)).await?;
         self.count_connected(
             exchange,
             connected.as_ref().map(|_| ()).map_err(|error| *error),
@@ -102,7 +104,7 @@ impl Upstream {
         patience: &Patience,
     ) -> Result<Response<Incoming>, Box<Failed>> {
         let was_idle = stream.was_idle;
-        let sent = stream.send(request);
+        let sent = pin!(stream.send(request));
         match attended(exchange, patience, sent).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => {
