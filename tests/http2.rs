@@ -218,7 +218,7 @@ async fn cases(group: &str, globals: &str, settings: &str) -> Ran {
     if group == "frames" {
         let flood = [("reason", "http2_flood")];
         let closed = metrics.sum("hitless_client_connections_closed_total", &flood);
-        assert!(closed >= 8.0, "{closed} closed");
+        assert!(closed >= 5.0, "{closed} closed");
     }
     assert_eq!(hitless.stop().await, 0);
     ran

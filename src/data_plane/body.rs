@@ -3,6 +3,7 @@
 //!
 //! Every wrapper is honest about its end and its size, for hyper frames the message by them.
 
+mod agreed;
 mod buffers;
 mod cut;
 mod discard;
@@ -14,6 +15,7 @@ mod request;
 mod store;
 mod upload;
 
+pub(super) use self::agreed::Agreed;
 pub(super) use self::buffers::{Buffers, Room};
 pub(super) use self::cut::Cut;
 pub(super) use self::discard::Discard;
@@ -21,7 +23,7 @@ pub(super) use self::fault::UploadError;
 pub(super) use self::gate::{Gate, Key};
 pub(super) use self::patience::Patience;
 pub(super) use self::request::RequestBody;
-pub(super) use self::upload::{Agreed, Claim, Received};
+pub(super) use self::upload::{Claim, Received};
 
 use std::pin::Pin;
 use std::rc::Rc;

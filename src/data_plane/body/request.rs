@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::agreed::Agreed;
 use super::cut::Cut;
 use super::fault::UploadError;
-use super::upload::{Agreed, AttemptNumber, Upload};
+use super::upload::{AttemptNumber, Upload};
 use crate::data_plane::site::Ledger;
 use crate::data_plane::wire::{Busy, Pulse};
 use crate::data_plane::worker::Worker;

@@ -14,9 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use super::agreed::Agreed;
 use super::fault::UploadError;
 use super::store::{Piece, Store};
-use super::{Discard, Gate, RequestBody};
+use super::{Discard, RequestBody};
 use crate::data_plane::headers;
 use crate::data_plane::site::Ledger;
 use crate::data_plane::upstream::Failure;
@@ -49,19 +50,6 @@ struct Client {
     worker: Rc<Worker>,
     ledger: Rc<Ledger>,
     busy: Busy,
-}
-
-/// What the head of a request says about its body.
-#[derive(Debug, Default)]
-pub(in crate::data_plane) struct Agreed {
-    /// The client sends it only after it was told to go on.
-    pub(in crate::data_plane) expects_continue: bool,
-    /// How many bytes may still come; none: as many as there are.
-    pub(in crate::data_plane) bytes_max: Option<u64>,
-    /// What it waits at before it is asked for.
-    pub(in crate::data_plane) gate: Option<Gate>,
-    /// Where what comes is added up for the access log.
-    pub(in crate::data_plane) counter: Option<Rc<Cell<u64>>>,
 }
 
 /// Counts the attempts that pass a body on, the first being 0.
@@ -327,20 +315,6 @@ impl Upload {
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();
         }
-    }
-}
-
-// === impl Agreed ===
-
-impl Agreed {
-    /// Takes so many bytes off what may still come. Says no when they are too many.
-    fn allow(&mut self, bytes: u64) -> bool {
-        let Some(left) = &mut self.bytes_max else {
-            return true;
-        };
-        let rest = left.checked_sub(bytes);
-        *left = rest.unwrap_or(0);
-        rest.is_some()
     }
 }
 

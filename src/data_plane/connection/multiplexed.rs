@@ -4,6 +4,7 @@
 //!   idle <--first stream, last stream--> busy --GOAWAY, no stream left--> leaving
 //! ```
 
+mod cutter;
 mod frames;
 mod streams;
 

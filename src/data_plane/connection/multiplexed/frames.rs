@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::cutter::{Cutter, HEAD_LENGTH, Head, kind};
 use crate::data_plane::connection::preface::PREFACE;
 use crate::data_plane::wire::{Socket, Wire};
 
@@ -33,21 +34,8 @@ mod price {
     pub(super) const OTHER: u32 = 1;
 }
 
-/// Types of frames: RFC 9113 section 6.
-mod kind {
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const CONTINUATION: u8 = 9;
-}
-
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// RFC 9113 section 4.1.
-const HEAD_LENGTH: usize = 9;
-
 /// Why a client is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -82,24 +70,6 @@ pub(super) struct Seen {
     sent: Cell<u32>,
     /// The socket, once hyper is done with it.
     left: RefCell<Option<Socket>>,
-}
-
-/// Cuts bytes into frames.
-#[derive(Debug)]
-struct Cutter {
-    head: [u8; HEAD_LENGTH],
-    have: usize,
-    /// How much of the payload is still to come.
-    left: usize,
-}
-
-/// The head of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    length: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
 }
 
 // === impl Frames ===
@@ -318,71 +288,9 @@ impl Fault {
     }
 }
 
-// === impl Cutter ===
-
-impl Cutter {
-    /// One that leaves so many bytes out first.
-    fn after(left: usize) -> Self {
-        Self {
-            head: [0; HEAD_LENGTH],
-            have: 0,
-            left,
-        }
-    }
-
-    /// Whether the bytes so far end with a frame.
-    fn is_between(&self) -> bool {
-        self.have == 0 && self.left == 0
-    }
-
-    /// Tells of each frame once its head is whole.
-    fn cut(&mut self, mut bytes: &[u8], mut on_frame: impl FnMut(Head)) {
-        loop {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return;
-            }
-            let taken = bytes.len().min(HEAD_LENGTH - self.have);
-            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have < HEAD_LENGTH {
-                return;
-            }
-            self.have = 0;
-            let head = Head::of(self.head);
-            self.left = head.length;
-            on_frame(head);
-        }
-    }
-}
-
-// === impl Head ===
-
-impl Head {
-    fn of(bytes: [u8; HEAD_LENGTH]) -> Self {
-        let [high, middle, low, kind, flags, stream @ ..] = bytes;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        Self {
-            length: usize::try_from(length).expect("24 bits fit"),
-            kind,
-            flags,
-            stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn frame(length: u8, kind: u8, flags: u8, stream: u8) -> Vec<u8> {
-        let mut bytes = vec![0, 0, length, kind, flags, 0, 0, 0, stream];
-        bytes.resize(HEAD_LENGTH + usize::from(length), 0xff);
-        bytes
-    }
 
     fn head(length: usize, kind: u8, flags: u8) -> Head {
         Head {
@@ -406,26 +314,6 @@ mod tests {
             let seen = Seen::new();
             seen.read(head(0, kind, flags));
             assert_eq!(seen.fault(), Some(Fault::NoSettings));
-        }
-    }
-
-    #[test]
-    fn frames_are_cut_the_same_wherever_the_bytes_are_split() {
-        let bytes = [
-            b"abc".to_vec(),
-            frame(0, 4, 0, 0),
-            frame(200, kind::HEADERS, END_HEADERS, 1),
-            frame(3, kind::DATA, 0, 1),
-        ]
-        .concat();
-        for step in [1, 2, 8, 9, 10, bytes.len()] {
-            let mut cutter = Cutter::after(3);
-            let mut kinds = Vec::new();
-            for part in bytes.chunks(step) {
-                cutter.cut(part, |head| kinds.push((head.kind, head.length)));
-            }
-            assert_eq!(kinds, [(4, 0), (1, 200), (0, 3)], "{step}");
-            assert!(cutter.is_between());
         }
     }
 
