@@ -58,7 +58,9 @@ impl Line {
         }
         let words: Vec<_> = command.split_whitespace().collect();
         match words[..] {
-            ["cargo", "install", "--path", "."] | ["cargo", "build", "--release"] => Self::Build,
+            ["cargo", "install", "--locked", "--path", "."] | ["cargo", "build", "--release"] => {
+                Self::Build
+            }
             ["cargo", ..] => panic!("no test knows what becomes of {command:?}"),
             ["python3", "-m", "venv", "venv"] => Self::Environment,
             ["tests/run", ref options @ ..] => {
