@@ -309,9 +309,9 @@ fn a_thousand_routes_cost_no_more_than_one() {
         nanoseconds_a_lookup(&many, &spread),
     );
     println!("one route: {alone:.0} ns a lookup; 1000 routes of 200 apps: {among:.0} ns");
-    // A walk over the routes would take hundreds of times as long.
+    // A walk over the routes would take hundreds of times as long; a busy machine takes a few times.
     assert!(
-        among < alone * 3.0 + 200.0,
+        among < alone * 10.0 + 500.0,
         "{alone:.0} ns became {among:.0} ns"
     );
 }
