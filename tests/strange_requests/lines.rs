@@ -56,7 +56,7 @@ pub(crate) const CASES: &[Case] = &[
     refused("a handshake of TLS", BAD, b"\x16\x03\x01\x00\x50\x01\x00\x00\x4c\x03\x03\r\n\r\n"),
     refused("the handshake of SOCKS 5", BAD, b"\x05\x01\x00\r\n\r\n"),
     refused("a line of the PROXY protocol", BAD, b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\nGET /{c} HTTP/1.1\r\nHost: a\r\n\r\n"),
-    refused("the preface of HTTP/2", &[], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    refused("what begins like the preface of HTTP/2 and goes on otherwise", &[400], b"PRI * HTTP/2.0\r\n\r\nXM\r\n\r\n"),
     passed("a method in small letters is another one", b"get /{c} HTTP/1.1\r\nHost: a\r\n\r\n", &[b"get /{c} HTTP/1.1\nhost: a\n\n"]),
     passed("a method that nobody has registered", b"BREW /{c} HTTP/1.1\r\nHost: a\r\n\r\n", &[b"BREW /{c} HTTP/1.1\nhost: a\n\n"]),
     passed("a method of all that a token may hold", b"!#$%&'*+-.^_`|~9aZ /{c} HTTP/1.1\r\nHost: a\r\n\r\n", &[b"!#$%&'*+-.^_`|~9aZ /{c} HTTP/1.1\nhost: a\n\n"]),
