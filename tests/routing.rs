@@ -256,10 +256,10 @@ async fn a_reload_of_all_is_done_when_all_are_live_and_says_which_is_not() {
 }
 
 fn nanoseconds_a_lookup(routes: &[(usize, Route)], lookups: &[(&str, &str, usize)]) -> f64 {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = 2_000;
     let table = Routes::new(routes.iter().map(|(app, route)| (*app, route)));
-    // The best of some: whatever else the machine does can only make it slower.
-    let best = (0..7).map(|_| {
+    // The best of many short ones: whatever else the machine does can only make it slower, and not all of them.
+    let best = (0..100).map(|_| {
         let since = Instant::now();
         for round in 0..ROUNDS {
             let (host, path, app) = lookups[round % lookups.len()];
@@ -309,9 +309,9 @@ fn a_thousand_routes_cost_no_more_than_one() {
         nanoseconds_a_lookup(&many, &spread),
     );
     println!("one route: {alone:.0} ns a lookup; 1000 routes of 200 apps: {among:.0} ns");
-    // A walk over the routes would take hundreds of times as long; a busy machine takes a few times.
+    // A walk over the routes would take hundreds of times as long.
     assert!(
-        among < alone * 10.0 + 500.0,
+        among < alone * 3.0 + 200.0,
         "{alone:.0} ns became {among:.0} ns"
     );
 }
