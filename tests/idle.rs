@@ -1,6 +1,6 @@
 //! Promise: thousands of idle connections and hundreds of slow clients are not noticed by others, and cost little memory.
 //!
-//! With `HITLESS_TEST_LONG` set it measures for a minute instead of ten seconds.
+//! With `HITLESS_TEST_LONG` set it measures for 180 seconds instead of 27.
 
 mod support;
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 const IDLE: usize = 5_000;
 const SLOW: usize = 200;
-const PAIRS: usize = 3;
+const PAIRS: usize = 9;
 
 /// Other clients: connections, and how often each asks.
 const OTHERS: u32 = 8;
@@ -35,20 +35,11 @@ const BYTES_AIM: u64 = 2048;
 /// How long each of the measurements takes, with and without.
 fn time() -> Duration {
     let all = if std::env::var_os("HITLESS_TEST_LONG").is_some() {
-        60.0
+        180.0
     } else {
-        10.0
+        27.0
     };
     Duration::from_secs_f64(all / PAIRS as f64)
-}
-
-/// What a few seconds cannot tell from nothing; a minute can.
-fn noise() -> Duration {
-    if std::env::var_os("HITLESS_TEST_LONG").is_some() {
-        Duration::ZERO
-    } else {
-        Duration::from_millis(2)
-    }
 }
 
 /// Both ends of every connection of a test lie on this machine.
@@ -225,7 +216,7 @@ async fn idle_and_slow_clients_are_not_noticed_by_others() {
         assert!(open >= IDLE as f64, "{open} are open");
         drop(attack);
         drop(connections);
-        let ratio = (with + noise()).div_duration_f64(without + noise());
+        let ratio = with.as_secs_f64() / without.as_secs_f64();
         println!("p99 {without:?} without and {with:?} with them: {ratio:.2}");
         ratios.push(ratio);
     }

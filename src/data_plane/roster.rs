@@ -18,8 +18,8 @@ use crate::telemetry::traffic::Closed;
 /// How long one is left alone that may be about to send a request: a new one above all.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How many are parked before others have their turn.
-const PARKS_AT_ONCE: usize = 64;
+/// How many are told something before others have their turn.
+const TOLD_AT_ONCE: usize = 32;
 
 /// All client connections of one worker, tunnels included.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ pub(super) struct Roster {
     seats: RefCell<Slab<Place>>,
     queue: RefCell<Queue>,
     leaving: Cell<usize>,
-    /// Those that the last sweep found quiet, and that have not been told to park yet.
-    quiet: RefCell<Vec<usize>>,
+    /// Those that the last sweep had something to tell to, and that have not been told yet.
+    due: RefCell<Vec<usize>>,
 }
 
 /// What a connection is told.
@@ -154,30 +154,34 @@ impl Roster {
         true
     }
 
-    /// Looks at all of them and calls out to those whose time is over.
+    /// Looks at all of them. Those whose time is over are told by [`tell_some`](Self::tell_some).
     pub(super) fn sweep(&self, now: Instant, limits: &Config) {
-        let mut quiet = self.quiet.borrow_mut();
-        quiet.clear();
+        let mut due = self.due.borrow_mut();
+        due.clear();
         for (key, place) in self.seats.borrow_mut().iter_mut() {
-            match place.look(now, limits) {
-                Some(Call::Park) => quiet.push(key),
-                Some(call) => place.tell(call),
-                None => {}
+            if place.look(now, limits).is_some() {
+                due.push(key);
             }
         }
     }
 
-    /// Tells some of those that the sweep found quiet to park: all at once would hold requests up. Returns how many.
-    pub(super) fn park_some(&self) -> usize {
-        let mut quiet = self.quiet.borrow_mut();
-        let first = quiet.len().saturating_sub(PARKS_AT_ONCE);
+    /// Tells some of those that the sweep found: all at once would hold requests up. Returns how many; none are left when
+    /// it is None.
+    pub(super) fn tell_some(&self, now: Instant, limits: &Config) -> Option<usize> {
+        let mut due = self.due.borrow_mut();
+        let first = due.len().saturating_sub(TOLD_AT_ONCE);
         let mut seats = self.seats.borrow_mut();
-        // One that has moved since, or made room for another, says so when it is asked.
-        let told = quiet.drain(first..).filter(|key| {
-            let place = seats.get_mut(*key).filter(|place| place.is_resting());
-            place.map(|place| place.tell(Call::Park)).is_some()
+        let some = due.drain(first..);
+        if some.len() == 0 {
+            return None;
+        }
+        // One that has moved since is not meant any more.
+        let told = some.filter(|key| {
+            let place = seats.get_mut(*key);
+            let call = place.and_then(|place| Some((place.look(now, limits)?, place)));
+            call.map(|(call, place)| place.tell(call)).is_some()
         });
-        told.count()
+        Some(told.count())
     }
 
     fn watch(&self, key: usize, watch: Watch) {
@@ -339,7 +343,7 @@ mod tests {
                 drop(pulse.begin());
             }
             roster.sweep(Instant::now(), &limits);
-            roster.park_some();
+            roster.tell_some(Instant::now(), &limits);
             calls.push(roster.call(key));
         }
         // Still for a whole sweep: parked. Not so while something moves, or is not flushed.
@@ -348,6 +352,8 @@ mod tests {
         roster.is_idle(key);
         tokio::time::advance(limits.idle_timeout).await;
         roster.sweep(Instant::now(), &limits);
+        assert_eq!(roster.tell_some(Instant::now(), &limits), Some(1));
         assert_eq!(roster.call(key), Some(Call::Close(Closed::Idle)));
+        assert_eq!(roster.tell_some(Instant::now(), &limits), None);
     }
 }

@@ -124,7 +124,7 @@ async fn sweep(worker: Rc<Worker>) {
         }
         worker.sweep_leaving(now);
         worker.sweep_clients(now);
-        worker.park_quiet().await;
+        worker.tell_clients(now).await;
         if worker.sweep_period() != period {
             period = worker.sweep_period();
             ticks = ticks_of(period);

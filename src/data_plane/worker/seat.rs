@@ -22,12 +22,12 @@ use crate::telemetry::traffic::{AcceptWait, ClientCounters, Closed};
 /// How long a listener that waits for room waits before it looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The time between parking some and parking more.
-const PARK_PAUSE: Duration = Duration::from_millis(2);
+/// The time between telling some and telling more.
+const TELL_PAUSE: Duration = Duration::from_millis(2);
 
 /// After so many in one sweep, together with the tunnels that have ended since the last time, it is worth a millisecond or
 /// two to hand their memory back.
-const PARKS_TO_TRIM: usize = 256;
+const TOLD_TO_TRIM: usize = 256;
 
 /// The time between two log lines about waiting.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
@@ -175,19 +175,15 @@ impl Worker {
         }
     }
 
-    /// Parks those that the sweep found quiet, little by little.
-    pub(super) async fn park_quiet(&self) {
-        let mut parked = 0;
-        loop {
-            let some = self.roster.park_some();
-            if some == 0 {
-                break;
-            }
-            parked += some;
+    /// Tells those that the sweep found to park or to end, little by little.
+    pub(super) async fn tell_clients(&self, now: Instant) {
+        let mut told = 0;
+        while let Some(some) = self.roster.tell_some(now, &self.settings().client) {
+            told += some;
             // Others have their turn.
-            sleep(PARK_PAUSE).await;
+            sleep(TELL_PAUSE).await;
         }
-        if parked + self.tunnels_ended.get() >= PARKS_TO_TRIM {
+        if told + self.tunnels_ended.get() >= TOLD_TO_TRIM {
             self.tunnels_ended.set(0);
             memory::give_back();
         }
