@@ -408,7 +408,7 @@ impl Client {
 
     /// Where that is counted which belongs to no app.
     pub(super) fn strays(&self) -> Rc<Ledger> {
-        self.gate.strays().ledger
+        self.gate.stray_ledger()
     }
 
     /// How far its connection is on its way to the end.

@@ -71,9 +71,14 @@ impl Gate {
         site.is_served().then(|| (Rc::clone(site), target.stripped))
     }
 
-    /// Where what belongs to no request is counted.
+    /// Where what belongs to no request is counted, and who is named for it.
     pub(in crate::data_plane) fn strays(&self) -> Strays {
         self.table.borrow().strays.clone()
+    }
+
+    /// Where that is counted. Each request asks; the name would be a count that all workers share.
+    pub(in crate::data_plane) fn stray_ledger(&self) -> Rc<Ledger> {
+        Rc::clone(&self.table.borrow().strays.ledger)
     }
 
     /// How far it is on its way to the end.
