@@ -179,13 +179,7 @@ impl Upstream {
             Err(failure) => return Err(Failed::boxed(failure, Some(request))),
         };
         let response = self.send_on(&mut link, exchange, request, patience).await;
-        match &response {
-            // Accepted, and reset before anything was written: a listener that is being closed does so.
-            Err(failed) if failed.failure == Failure::Unwritten && failed.untaken => {
-                exchange.instance_did(Outcomes::refused);
-            }
-            _ => exchange.instance_did(Outcomes::connected),
-        }
+        tell_connected(exchange, &response);
         Ok((response?, Carrier::Link(link)))
     }
 
@@ -318,6 +312,17 @@ fn lighter<'a>(
         second
     } else {
         first
+    }
+}
+
+/// Tells what a connection that was just made says about its instance.
+fn tell_connected<T>(exchange: &Exchange, sent: &Result<T, Box<Failed>>) {
+    match sent {
+        // Accepted, and reset before anything was written: a listener that is being closed does so.
+        Err(failed) if failed.failure == Failure::Unwritten && failed.untaken => {
+            exchange.instance_did(Outcomes::refused);
+        }
+        _ => exchange.instance_did(Outcomes::connected),
     }
 }
 

@@ -7,11 +7,10 @@ use hyper::body::Incoming;
 
 use super::failure::{explain_stream, is_reset};
 use super::shared::Stream;
-use super::{Carrier, Failed, Failure, Reply, Terms, Upstream, attended, connect};
+use super::{Carrier, Failed, Failure, Reply, Terms, Upstream, attended, connect, tell_connected};
 use crate::data_plane::body::{Patience, RequestBody};
 use crate::data_plane::exchange::Exchange;
 use crate::data_plane::headers;
-use crate::live::Outcomes;
 use crate::telemetry::traffic::Connected;
 
 impl Upstream {
@@ -52,13 +51,7 @@ impl Upstream {
             Err(failure) => return Err(Failed::boxed(failure, Some(request))),
         };
         let sent = self.send_by(&mut stream, exchange, request, patience).await;
-        match &sent {
-            // Accepted, and reset before anything was written: a listener that is being closed does so.
-            Err(failed) if failed.failure == Failure::Unwritten && failed.untaken => {
-                exchange.instance_did(Outcomes::refused);
-            }
-            _ => exchange.instance_did(Outcomes::connected),
-        }
+        tell_connected(exchange, &sent);
         Ok((sent?, Carrier::Stream(stream)))
     }
 
