@@ -83,6 +83,39 @@ async fn calls_outlive_reloads() {
 
 #[tokio::test]
 #[ignore = "needs grpcio: run tests/run"]
+async fn streams_that_are_closed_end_with_a_status_between_two_messages() {
+    let settings = "[app.app.failover]\nprobation = 0\n[app.app.drain]\nstreams = \"close\"\nclose_spread = \"2s\"";
+    let hitless = grpc().setting(settings).start().await;
+    let calls = calls(&hitless, &["closed", "8"]);
+    let reload = async {
+        let kind = [("app", APP), ("kind", "grpc")];
+        hitless.metrics_where("hitless_streams", &kind, 16.0).await;
+        hitless.reload().await.expect_status(0, "reload");
+    };
+    let (ran, ()) = tokio::join!(calls, reload);
+    ran.expect_status(0, "the calls");
+}
+
+#[tokio::test]
+#[ignore = "needs grpcio: run tests/run"]
+async fn a_call_that_is_answered_after_streams_were_closed_is_answered() {
+    let settings =
+        "[app.app.failover]\nprobation = 0\n[app.app.drain]\nstreams = \"close\"\nclose_spread = 0";
+    let hitless = grpc().setting(settings).start().await;
+    let sleep = calls(&hitless, &["sleep", "3"]);
+    let reload = async {
+        let asked = [("app", APP)];
+        hitless
+            .metrics_where("hitless_http_requests_in_flight", &asked, 1.0)
+            .await;
+        hitless.reload().await.expect_status(0, "reload");
+    };
+    let (ran, ()) = tokio::join!(sleep, reload);
+    ran.expect_status(0, "the call");
+}
+
+#[tokio::test]
+#[ignore = "needs grpcio: run tests/run"]
 async fn a_server_that_is_killed_costs_the_calls_that_it_had() {
     let hitless = grpc().setting("[app.app.ready]\ntcp = true").start().await;
     let pid = hitless.status().await.pids_in(APP, "live")[0];

@@ -14,6 +14,8 @@ use crate::telemetry::traffic::Reason;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// How the type of gRPC begins.
+const GRPC: &[u8] = b"application/grpc";
 
 /// What must be known about a request to answer it in a form that its client reads.
 #[derive(Debug, Default)]
@@ -201,6 +203,15 @@ fn put_grpc_status(headers: &mut HeaderMap, reason: Reason) {
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(sentence(reason)));
 }
 
+/// The end of a gRPC call whose answer had begun when it was told to end.
+pub(super) fn closed_call() -> HeaderMap {
+    const CLOSED: &str = "The copy of the application that answered is leaving.";
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("14"));
+    trailers.insert(GRPC_MESSAGE, HeaderValue::from_static(CLOSED));
+    trailers
+}
+
 // === impl Asker ===
 
 impl Asker {
@@ -237,9 +248,16 @@ impl Asker {
 
 /// Whether a content type is that of a gRPC exchange.
 pub(super) fn is_grpc(content_type: &HeaderValue) -> bool {
-    const NAME: &[u8] = b"application/grpc";
-    let start = content_type.as_bytes().get(..NAME.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(NAME))
+    let start = content_type.as_bytes().get(..GRPC.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}
+
+/// Whether its body is the messages of gRPC as they are, and its status stands in trailers. That is so with `+proto` and the
+/// like, but not with gRPC-Web, whose trailers are a message of their own.
+pub(super) fn is_plain_grpc(content_type: &HeaderValue) -> bool {
+    let rest = content_type.as_bytes().get(GRPC.len()..);
+    is_grpc(content_type)
+        && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 // === impl Form ===
@@ -341,6 +359,26 @@ mod tests {
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()[GRPC_STATUS], code);
             assert!(response.body().is_empty());
+        }
+    }
+
+    #[test]
+    fn trailers_end_plain_grpc_only() {
+        let plain = [
+            "application/grpc",
+            "Application/gRPC+proto",
+            "application/grpc; a=b",
+        ];
+        let other = [
+            "application/grpc-web",
+            "application/grpc-web-text+proto",
+            "application/json",
+        ];
+        for (types, is_plain) in [(plain, true), (other, false)] {
+            for name in types {
+                let name = HeaderValue::from_static(name);
+                assert_eq!(is_plain_grpc(&name), is_plain, "{name:?}");
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 //! Every wrapper is honest about its end and its size, for hyper frames the message by them.
 
 mod agreed;
+mod boundary;
 mod buffers;
 mod cut;
 mod discard;
 mod events;
 mod fault;
 mod gate;
+mod messages;
 mod patience;
 mod request;
 mod store;
@@ -35,7 +37,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use self::events::Events;
+use self::boundary::Boundary;
 use self::upload::Upload;
 use super::exchange::{Exchange, Order};
 use super::headers;
@@ -71,7 +73,8 @@ pub(super) struct AppBody {
     /// How long it may make no progress; none: as long as it likes.
     limit: Option<Duration>,
     deadline: Option<Instant>,
-    events: Option<Events>,
+    /// Where it may end before its end; none: it can only be broken off.
+    boundary: Option<Boundary>,
 }
 
 /// How the text of an event stream is coded.
@@ -196,7 +199,7 @@ impl AppBody {
             upload: patience.upload,
             limit: None,
             deadline: None,
-            events: None,
+            boundary: None,
         };
         if body.incoming.is_end_stream() {
             body.end();
@@ -213,17 +216,30 @@ impl AppBody {
     /// Its manner of closing is to end between two events. One of known length, or in a `coding` in which nobody sees where
     /// an event ends, can only be broken off.
     pub(super) fn with_events(mut self, coding: Coding) -> Self {
-        let endless = self.incoming.size_hint().exact().is_none();
-        self.events = (endless && coding == Coding::Plain).then(Events::default);
+        if self.is_endless() && coding == Coding::Plain {
+            self.boundary = Some(Boundary::of_events());
+        }
         self
+    }
+
+    /// Its manner of closing is to end between two messages of gRPC with a status in trailers, which the client takes.
+    pub(super) fn with_messages(mut self) -> Self {
+        if self.is_endless() {
+            self.boundary = Some(Boundary::of_messages());
+        }
+        self
+    }
+
+    fn is_endless(&self) -> bool {
+        self.incoming.size_hint().exact().is_none()
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Some(error) = self.obey() {
             return Poll::Ready(Some(Err(error)));
         }
-        if self.ends_here() {
-            return Poll::Ready(None);
+        if self.boundary.as_ref().is_some_and(Boundary::ends_here) {
+            return Poll::Ready(self.last(cx));
         }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => {
@@ -252,28 +268,41 @@ impl AppBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ends_here() || self.incoming.is_end_stream()
+        let ended = self.boundary.as_ref().is_some_and(Boundary::has_ended);
+        ended || self.incoming.is_end_stream()
+    }
+
+    /// The last frame of an answer that is ended here. The app's own end goes before, if it is there by now.
+    fn last(&mut self, cx: &mut Context<'_>) -> Option<Result<Frame<Bytes>, Error>> {
+        let farewell = self.boundary.as_mut()?.farewell()?;
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(None) => {
+                self.end();
+                None
+            }
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                self.end();
+                Some(Ok(self.passed(frame)))
+            }
+            _ => Some(Ok(Frame::trailers(farewell))),
+        }
     }
 
     /// Does as it was told, or says why it must be broken off.
     fn obey(&mut self) -> Option<Error> {
-        match (self.exchange.order()?, &mut self.events) {
+        match (self.exchange.order()?, &mut self.boundary) {
             (Order::Look | Order::Recall, _) => {
                 let late = self
                     .deadline
                     .is_some_and(|deadline| deadline <= Instant::now());
                 late.then_some(Error::Stalled)
             }
-            (Order::Close, Some(events)) => {
-                events.close();
+            (Order::Close, Some(boundary)) => {
+                boundary.close();
                 None
             }
             (Order::Close | Order::Break, _) => Some(Error::BrokenOff),
         }
-    }
-
-    fn ends_here(&self) -> bool {
-        self.events.as_ref().is_some_and(Events::ends_here)
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
@@ -284,8 +313,8 @@ impl AppBody {
     }
 
     fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match (frame.into_data(), &mut self.events) {
-            (Ok(data), Some(events)) => Frame::data(events.pass(data)),
+        match (frame.into_data(), &mut self.boundary) {
+            (Ok(data), Some(boundary)) => Frame::data(boundary.pass(data)),
             (Ok(data), None) => Frame::data(data),
             (Err(mut frame), _) => {
                 if let Some(trailers) = frame.trailers_mut() {

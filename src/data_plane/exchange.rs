@@ -3,7 +3,7 @@
 //! An exchange looks here each time it is polled anyway; nobody subscribes to anything for a request, and no other core
 //! is involved.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -22,12 +22,17 @@ use crate::telemetry::traffic::{Counters, StreamKind};
 /// How far apart two looks are at which streams are due to close. However many there are, they cost little.
 const CLOSE_STEP: Duration = Duration::from_millis(20);
 
+/// What a gRPC call gets whose answer begins when it ought to have ended: most are a single message, and come to their end.
+const CALL_GRACE: Duration = Duration::from_secs(1);
+
 /// All exchanges of one generation on one worker.
 #[derive(Debug)]
 pub(super) struct Register {
     app: Arc<App>,
     index: usize,
     entries: RefCell<Slab<Entry>>,
+    /// Somebody looks at which streams are due to close.
+    closing: Cell<bool>,
 }
 
 /// One exchange, from the choice of its generation to the last byte. Gives everything back when dropped.
@@ -82,6 +87,7 @@ impl Register {
             app,
             index,
             entries: RefCell::default(),
+            closing: Cell::new(false),
         }
     }
 
@@ -138,7 +144,13 @@ impl Register {
             entry.close_at = Some(entry.close_at.map_or(at, |before| before.min(at)));
         }
         if let Some(next) = self.close_due(now) {
-            spawn_local(Rc::clone(self).close_in_time(next));
+            self.close_later(next);
+        }
+    }
+
+    fn close_later(self: &Rc<Self>, first: Instant) {
+        if !self.closing.replace(true) {
+            spawn_local(Rc::clone(self).close_in_time(first));
         }
     }
 
@@ -148,6 +160,7 @@ impl Register {
             sleep_until(at.max(Instant::now() + CLOSE_STEP)).await;
             next = self.close_due(Instant::now());
         }
+        self.closing.set(false);
     }
 
     /// Tells the streams whose moment has come; the next moment, if there is one.
@@ -275,7 +288,13 @@ impl Exchange {
     /// From now on it is a stream: ordinary draining does not wait for it.
     pub(super) fn become_stream(&self, kind: StreamKind) {
         let mut entries = self.register.entries.borrow_mut();
-        self.register.become_stream(&mut entries[self.key], kind);
+        let entry = &mut entries[self.key];
+        if kind == StreamKind::Grpc && entry.close_at.is_some() {
+            let grace = Instant::now() + CALL_GRACE;
+            entry.close_at = entry.close_at.max(Some(grace));
+            self.register.close_later(grace);
+        }
+        self.register.become_stream(entry, kind);
     }
 
     /// It ends in its own manner as soon as it can.

@@ -1,7 +1,7 @@
 """A gRPC server without any generated code: messages are bytes.
 
 Methods of `test.Echo`: Unary, Gather (client streaming), Repeat (server
-streaming), Talk (both), Sleep, Fail, Ends (how many calls were cancelled so far).
+streaming: how often, how many seconds apart, how large), Talk (both), Sleep, Fail, Ends (how many calls were cancelled so far).
 """
 
 import os
@@ -38,9 +38,9 @@ def gather(requests, context):
 
 def repeat(request, context):
     done = note_cancel(context)
-    times, pause = (float(word) for word in request.split())
+    times, pause, *size = (float(word) for word in request.split())
     for number in range(int(times)):
-        yield str(number).encode()
+        yield str(number).encode().ljust(int(*size))
         if pause:
             time.sleep(pause)
     done.set()

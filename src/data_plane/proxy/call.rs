@@ -43,6 +43,8 @@ pub(super) struct Call {
     upgrade: Option<OnUpgrade>,
     /// The handshake that is made with the app for a client of HTTP/2.
     handshake: Option<Handshake>,
+    /// The client speaks HTTP/2.
+    is_http2: bool,
 }
 
 // === impl Call ===
@@ -72,7 +74,8 @@ impl Call {
         let upgrade = hyper::upgrade::on(&mut request);
         let takes_hints = request.version() == Version::HTTP_11;
         let mut handshake = None;
-        if request.version() == Version::HTTP_2 {
+        let is_http2 = request.version() == Version::HTTP_2;
+        if is_http2 {
             headers::from_http2(&mut request, settings.client.head_fields_max)?;
             handshake = Handshake::begin(&mut request);
         }
@@ -115,6 +118,7 @@ impl Call {
             interim,
             upgrade: found.websocket.then_some(upgrade),
             handshake,
+            is_http2,
             request: Some(request),
             site: Rc::clone(&destination.site),
         })
@@ -248,11 +252,15 @@ impl Call {
             }
         }
         let coding = coding(response.headers());
+        // Only HTTP/2 has trailers at every client.
+        let has_trailers =
+            kind == Some(StreamKind::Grpc) && self.is_http2 && is_plain_grpc(response.headers());
         Ok(response.map(|incoming| {
             let body = AppBody::new(incoming, exchange, carrier, self.patience);
             Source::App(match kind {
                 None => body.with_limit(config.body_timeout),
                 Some(StreamKind::EventStream) => body.with_events(coding),
+                Some(StreamKind::Grpc) if has_trailers => body.with_messages(),
                 Some(_) => body,
             })
         }))
@@ -275,6 +283,11 @@ fn coding(headers: &HeaderMap) -> Coding {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
     let plain = values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if plain { Coding::Plain } else { Coding::Other }
+}
+
+/// Whether its body is messages of gRPC, and ends with its status in trailers.
+fn is_plain_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(answer::is_plain_grpc)
 }
 
 /// Which answers are streams from their head on.
