@@ -9,81 +9,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Pid, Signal, kill_process};
 use support::app::{App, Release, python};
+use support::http2::{Http2, whole};
 use support::metrics::Metrics;
 use support::program::{Ran, run};
 use support::world::{APP, Hitless};
 use tokio::net::TcpStream;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// One HTTP/2 connection by prior knowledge.
-struct Client {
-    sender: SendRequest<Full<Bytes>>,
-    ended: JoinHandle<hyper::Result<()>>,
-    authority: String,
-}
-
-impl Client {
-    async fn of(hitless: &Hitless) -> Self {
-        let stream = TcpStream::connect(hitless.address())
-            .await
-            .expect("it listens");
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .expect("it speaks HTTP/2");
-        Self {
-            sender,
-            ended: tokio::spawn(connection),
-            authority: hitless.address().to_string(),
-        }
-    }
-
-    fn request(&self, method: &str, path: &str, body: &'static [u8]) -> Request<Full<Bytes>> {
-        Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.authority))
-            .body(Full::new(Bytes::from_static(body)))
-            .expect("a valid request")
-    }
-
-    async fn send(&mut self, method: &str, path: &str) -> hyper::Result<Response<Incoming>> {
-        let request = self.request(method, path, b"");
-        self.sender.ready().await?;
-        self.sender.send_request(request).await
-    }
-
-    async fn get(&mut self, path: &str) -> (StatusCode, String) {
-        let answer = timeout(SOON, self.send("GET", path)).await;
-        whole(answer.expect("it answers in time")).await
-    }
-}
-
-async fn whole(answer: hyper::Result<Response<Incoming>>) -> (StatusCode, String) {
-    let answer = answer.expect("it answers");
-    let status = answer.status();
-    let body = answer.into_body().collect().await.expect("it ends well");
-    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    (status, text)
-}
 
 #[tokio::test]
 async fn requests_at_once_share_a_connection_that_outlives_reloads() {
     let app = App::demo();
     let hitless = Hitless::start(&app).await;
-    let mut client = Client::of(&hitless).await;
+    let mut client = Http2::open(hitless.address()).await;
     let mut asked = JoinSet::new();
     for version in 1..=5 {
         for _ in 0..20 {
-            let request = client.request("GET", "/slow?ms=300", b"");
+            let request = client.request("GET", "/slow?ms=300", Bytes::new());
             client.sender.ready().await.expect("it is open");
             let answer = client.sender.send_request(request);
             asked.spawn(async { whole(answer.await).await.0 });
@@ -108,10 +58,10 @@ async fn requests_at_once_share_a_connection_that_outlives_reloads() {
 #[tokio::test]
 async fn a_stop_answers_what_is_under_way_and_then_ends_the_connection() {
     let mut hitless = Hitless::start(&App::demo()).await;
-    let mut client = Client::of(&hitless).await;
-    let mut other = Client::of(&hitless).await;
+    let mut client = Http2::open(hitless.address()).await;
+    let mut other = Http2::open(hitless.address()).await;
     assert_eq!(other.get("/").await.0, 200);
-    let request = client.request("GET", "/slow?ms=1500", b"");
+    let request = client.request("GET", "/slow?ms=1500", Bytes::new());
     client.sender.ready().await.expect("it is open");
     let answer = client.sender.send_request(request);
     let counted = hitless.metrics_until("hitless_http_requests_in_flight", APP, 1.0);
@@ -154,13 +104,13 @@ async fn http2_can_be_turned_off() {
 async fn requests_over_http2_are_held_and_sent_again() {
     let app = App::demo();
     let mut hitless = Hitless::start(&app).await;
-    let mut client = Client::of(&hitless).await;
+    let mut client = Http2::open(hitless.address()).await;
     assert_eq!(client.get("/").await.0, 200);
     // Its instance is killed under it: it may be sent again, and is held until the next generation is there.
     let pid = hitless.status().await.pids_in(APP, "live")[0];
     let lost = client
         .sender
-        .send_request(client.request("GET", "/slow?ms=1000", b""));
+        .send_request(client.request("GET", "/slow?ms=1000", Bytes::new()));
     hitless
         .metrics_until("hitless_http_requests_in_flight", APP, 1.0)
         .await;
@@ -168,7 +118,9 @@ async fn requests_over_http2_are_held_and_sent_again() {
     kill_process(pid, Signal::KILL).expect("it runs");
     assert_eq!(whole(lost.await).await.0, 200);
     hitless.command(&["pause"]).await.expect_status(0, "pause");
-    let held = client.sender.send_request(client.request("GET", "/", b""));
+    let held = client
+        .sender
+        .send_request(client.request("GET", "/", Bytes::new()));
     hitless.holds(1).await;
     hitless
         .command(&["resume"])

@@ -11,109 +11,30 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::app::{App, Release};
-use support::client::{Connection, get, request};
 use support::events::Events;
 use support::load::Load;
+use support::talk::{Pace, Talk, talk};
+use support::transfers::{Protocol, TRANSFER_BYTES, Transfers};
 use support::websocket::WebSocket;
 use support::world::{APP, Hitless, SOON};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+use tokio_tungstenite::{accept_async, client_async};
 
 const RELOADS: u64 = 20;
-const TRANSFER_BYTES: usize = 50_000_000;
 
-/// All bytes that are transferred: that at I is `I * 31 % 251`.
-fn pattern() -> Bytes {
-    let period: Vec<u8> = (0..251_u32)
-        .map(|index| (index * 31 % 251).to_le_bytes()[0])
-        .collect();
-    let mut bytes = period.repeat(TRANSFER_BYTES / period.len() + 1);
-    bytes.truncate(TRANSFER_BYTES);
-    bytes.into()
-}
-
-/// CRC-32 a byte at a time.
-fn crc32(bytes: &[u8]) -> u32 {
-    let entry = |index: u32| {
-        (0..8).fold(index, |sum, _| {
-            (sum >> 1) ^ if sum & 1 == 1 { 0xEDB8_8320 } else { 0 }
-        })
-    };
-    let table: Vec<u32> = (0..256).map(entry).collect();
-    let step = |sum: u32, byte: &u8| (sum >> 8) ^ table[(sum as u8 ^ byte) as usize];
-    !bytes.iter().fold(u32::MAX, step)
-}
-
-/// Uploads and downloads in turn, until it is told to stop; how many.
-async fn transfer(
-    address: SocketAddr,
-    bytes: Bytes,
-    crc32: String,
-    stop: watch::Receiver<bool>,
-) -> usize {
-    let mut connection = Connection::open(address).await.expect("it listens");
-    let mut count = 0;
-    while !*stop.borrow() {
-        let sent = connection.send(request("POST", "/upload", bytes.clone()));
-        let answer = sent
-            .await
-            .expect("an upload is answered")
-            .expect_status(200);
-        assert_eq!(answer.json()["length"], TRANSFER_BYTES, "{answer:#?}");
-        assert_eq!(answer.json()["crc32"], crc32, "{answer:#?}");
-        let path = format!("/download?bytes={TRANSFER_BYTES}");
-        let sent = connection.send(get(&path));
-        let answer = sent.await.expect("a download is whole").expect_status(200);
-        assert!(
-            answer.body == bytes,
-            "{} bytes, not these",
-            answer.body.len()
-        );
-        count += 2;
-    }
-    count
-}
-
-/// Clients that transfer, on a thread of their own: what they compute is not to slow the others.
-fn transfers(
-    address: SocketAddr,
-    count: usize,
-    stop: &watch::Receiver<bool>,
-) -> std::thread::JoinHandle<Vec<usize>> {
-    let stop = stop.clone();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime
-            .expect("the system has room for it")
-            .block_on(async {
-                let bytes = pattern();
-                let sum = format!("{:08x}", crc32(&bytes));
-                let one = |_| transfer(address, bytes.clone(), sum.clone(), stop.clone());
-                futures_util::future::join_all((0..count).map(one)).await
-            })
-    })
-}
-
-/// With `wait` and room for all old versions.
-async fn outlive_the_reloads(app: &App, transferring: usize) {
+/// With `wait` and room for all old versions. `tests/mixed.rs` has the same of more protocols at once.
+#[tokio::test]
+async fn with_wait_twenty_reloads_cut_nothing_of_what_the_built_in_app_serves() {
+    let app = App::demo();
     let drain = format!("[app.{APP}.drain]\nstreams = \"wait\"\nretiring_max = {RELOADS}");
-    let hitless = Hitless::of(app).setting(&drain).start().await;
+    let hitless = Hitless::of(&app).setting(&drain).start().await;
     let load = Load::start(hitless.address()).await;
-    let (stop, stopping) = watch::channel(false);
-    let transfers = transfers(hitless.address(), transferring, &stopping);
+    // Built without optimisation the app takes seconds for the sum of an upload.
+    let transfers = Transfers::start(hitless.address(), &[Protocol::Http1], None);
     // Each version gets some, which stay with it.
     let mut held = Vec::new();
     for version in 1..=RELOADS {
@@ -137,9 +58,7 @@ async fn outlive_the_reloads(app: &App, transferring: usize) {
         assert_eq!(echoed, format!("{version} b"));
         stream.next().await.expect("there is an event");
     }
-    stop.send_replace(true);
-    let counts = tokio::task::spawn_blocking(|| transfers.join()).await;
-    let counts = counts.expect("it waits").expect("every transfer is whole");
+    let counts = transfers.stop().await;
     assert!(counts.iter().all(|count| *count >= 2), "{counts:?}");
     let status = hitless.status().await;
     assert_eq!(status.failovers(APP), 0, "{status}");
@@ -153,97 +72,10 @@ async fn outlive_the_reloads(app: &App, transferring: usize) {
     }
 }
 
-// Built without optimisation the app takes seconds for the sum of an upload.
-#[tokio::test]
-async fn with_wait_twenty_reloads_cut_nothing_of_a_mixed_load() {
-    outlive_the_reloads(&App::demo(), 1).await;
-}
-
-#[tokio::test]
-#[ignore = "needs Tornado: run tests/run"]
-async fn with_wait_twenty_reloads_of_a_tornado_cut_nothing_either() {
-    outlive_the_reloads(&App::tornado(), 2).await;
-}
-
 // === Large messages in many frames, both ways, all the time ===
 
 const TALKERS: usize = 24;
-const FRAGMENT: usize = 48 * 1024;
 const SPREAD: Duration = Duration::from_secs(4);
-
-/// How one side of a talk ended.
-#[derive(Debug)]
-struct Talk {
-    messages: u64,
-    close: Option<CloseFrame>,
-    /// Anything that is not in order.
-    fault: Option<String>,
-    at: Instant,
-}
-
-fn fragment(message: u64, index: u64) -> Bytes {
-    let tag = (message * 3 + index).to_le_bytes()[0];
-    vec![tag; FRAGMENT + usize::from(tag)].into()
-}
-
-/// Sends messages of three frames without end, and reads those of the other side. Frames that are cut or messages that are
-/// not what was sent are faults.
-async fn talk(stream: WebSocketStream<TcpStream>) -> Talk {
-    let (mut sink, mut source) = stream.split();
-    let sending = async {
-        for message in 0.. {
-            for index in 0..3 {
-                let code = OpCode::Data(if index == 0 {
-                    Data::Binary
-                } else {
-                    Data::Continue
-                });
-                let frame = Frame::message(fragment(message, index), code, index == 2);
-                if sink.send(Message::Frame(frame)).await.is_err() {
-                    // The other half knows why.
-                    return;
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let reading = async {
-        let mut messages = 0;
-        let ended = |messages, close, fault| Talk {
-            messages,
-            close,
-            fault,
-            at: Instant::now(),
-        };
-        loop {
-            match source.next().await {
-                Some(Ok(Message::Binary(bytes))) => {
-                    let expected: Vec<u8> =
-                        (0..3).flat_map(|index| fragment(messages, index)).collect();
-                    if bytes != expected {
-                        let fault = format!("message {messages} is another one");
-                        return ended(messages, None, Some(fault));
-                    }
-                    messages += 1;
-                }
-                Some(Ok(Message::Close(close))) => return ended(messages, close, None),
-                other => return ended(messages, None, Some(format!("{other:?}"))),
-            }
-        }
-    };
-    let talk = tokio::select! {
-        talk = reading => talk,
-        () = async { sending.await; std::future::pending().await } => unreachable!("it never ends"),
-    };
-    // The library has queued its own Close.
-    match sink.close().await {
-        Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => talk,
-        Err(error) => Talk {
-            fault: Some(error.to_string()),
-            ..talk
-        },
-    }
-}
 
 /// An app that talks with whoever comes; what became of the talks.
 async fn talking_app() -> (
@@ -262,7 +94,7 @@ async fn talking_app() -> (
             tokio::spawn(async move {
                 // The check connects and goes.
                 if let Ok(stream) = accept_async(stream).await {
-                    let talk = talk(stream).await;
+                    let talk = talk(stream, Pace::AtOnce).await;
                     told.lock().expect("nobody panics with it").push(talk);
                 }
             });
@@ -285,7 +117,7 @@ async fn with_close_every_websocket_is_told_and_none_in_the_middle_of_a_frame() 
         let stream = TcpStream::connect(hitless.address()).await;
         let stream = stream.expect("it listens");
         let (stream, _) = client_async("ws://web/", stream).await.expect("it opens");
-        clients.spawn(talk(stream));
+        clients.spawn(talk(stream, Pace::AtOnce));
     }
     let asked = Instant::now();
     hitless.reload().await.expect_status(0, "the reload");
@@ -295,9 +127,7 @@ async fn with_close_every_websocket_is_told_and_none_in_the_middle_of_a_frame() 
     let ends = ends.expect("all are told");
     let mut after = Vec::new();
     for talk in &ends {
-        assert_eq!(talk.fault, None, "{talk:?}");
-        let code = talk.close.as_ref().map(|close| u16::from(close.code));
-        assert_eq!(code, Some(1012), "{talk:?}");
+        assert_eq!(talk.code(), Some(1012), "{talk:?}");
         after.push(talk.at.saturating_duration_since(swapped));
     }
     after.sort();
@@ -316,9 +146,7 @@ async fn with_close_every_websocket_is_told_and_none_in_the_middle_of_a_frame() 
         ticks.tick().await;
     }
     for talk in talks.lock().expect("nobody panics with it").iter() {
-        assert_eq!(talk.fault, None, "{talk:?}");
-        let code = talk.close.as_ref().map(|close| u16::from(close.code));
-        assert_eq!(code, Some(1012), "{talk:?}");
+        assert_eq!(talk.code(), Some(1012), "{talk:?}");
     }
 }
 

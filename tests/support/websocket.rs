@@ -64,6 +64,16 @@ impl WebSocket {
         self.headers.get("x-version")?.to_str().ok()?.parse().ok()
     }
 
+    /// Sends a text.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be written.
+    pub async fn send(&mut self, text: &str) -> Result<(), String> {
+        let sent = self.stream.send(Message::text(text)).await;
+        sent.map_err(|error| error.to_string())
+    }
+
     /// Sends a text and waits for what comes back.
     ///
     /// # Errors
