@@ -251,7 +251,7 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 21] = [
+const TOOLS: [&str; 22] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
@@ -273,6 +273,7 @@ const TOOLS: [&str; 21] = [
     "promtool",
     "PyYAML",
     "kubernetes-validate",
+    "Chromium",
 ];
 
 /// Not promises but programs: other tests of the same file start their own binary with one of them.
