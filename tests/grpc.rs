@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use support::app::{App, python};
 use support::program::{Ran, run};
-use support::world::{APP, Builder, Hitless};
+use support::world::{APP, Builder, Hitless, SOON};
 
 fn inside(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -26,13 +26,11 @@ fn grpc() -> Builder {
     Hitless::of(&app).setting("protocol = \"h2c\"")
 }
 
-async fn calls(hitless: &Hitless, what: &[&str]) -> Ran {
+fn calls(hitless: &Hitless, what: &[&str]) -> impl Future<Output = Ran> + use<> {
     let (script, address) = (inside("http2/calls.py"), hitless.address().to_string());
-    let script = script.display().to_string();
-    let words = [script.as_str(), &address]
-        .into_iter()
-        .chain(what.iter().copied());
-    run(&python(), words, &[], Duration::from_secs(120)).await
+    let mut words = vec![script.display().to_string(), address];
+    words.extend(what.iter().map(|&word| word.to_owned()));
+    async move { run(&python(), words, &[], Duration::from_secs(120)).await }
 }
 
 #[tokio::test]
@@ -86,14 +84,36 @@ async fn calls_outlive_reloads() {
 async fn streams_that_are_closed_end_with_a_status_between_two_messages() {
     let settings = "[app.app.failover]\nprobation = 0\n[app.app.drain]\nstreams = \"close\"\nclose_spread = \"2s\"";
     let hitless = grpc().setting(settings).start().await;
-    let calls = calls(&hitless, &["closed", "8"]);
+    let closed = calls(&hitless, &["closed", "8"]);
     let reload = async {
         let kind = [("app", APP), ("kind", "grpc")];
         hitless.metrics_where("hitless_streams", &kind, 16.0).await;
         hitless.reload().await.expect_status(0, "reload");
     };
-    let (ran, ()) = tokio::join!(calls, reload);
+    let (ran, ()) = tokio::join!(closed, reload);
     ran.expect_status(0, "the calls");
+    // The next one finds the new copy.
+    let ran = calls(&hitless, &["sleep", "0"]).await;
+    ran.expect_status(0, "the call");
+}
+
+#[tokio::test]
+#[ignore = "needs grpcio: run tests/run"]
+async fn streams_end_with_a_status_when_hitless_stops() {
+    let mut hitless = grpc().start().await;
+    let closed = calls(&hitless, &["closed", "4"]);
+    let opened = async {
+        let kind = [("app", APP), ("kind", "grpc")];
+        hitless.metrics_where("hitless_streams", &kind, 8.0).await;
+    };
+    tokio::pin!(closed);
+    tokio::select! {
+        ran = &mut closed => panic!("they have ended: {ran:#?}"),
+        () = opened => {}
+    }
+    hitless.program().signal(Signal::TERM);
+    closed.await.expect_status(0, "the calls");
+    assert_eq!(hitless.program().ends(SOON).await, 0);
 }
 
 #[tokio::test]
