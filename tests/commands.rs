@@ -118,6 +118,93 @@ async fn a_reload_on_a_narrow_terminal_shows_what_goes_on() {
     expect_file![snapshot("reload-terminal-failed")].assert_eq(&steady(&screen(&written)));
 }
 
+/// A request that takes its time, and is under way.
+async fn busy(hitless: &mut Hitless, path: &'static str) -> tokio::task::JoinHandle<()> {
+    let asked = hitless.get(path);
+    let busy = tokio::spawn(async move {
+        asked.await.expect_status(200);
+    });
+    hitless
+        .wait_for("the request is under way", SOON, |status| {
+            status.0["apps"][0]["generations"][0]["requests"] == 1
+        })
+        .await;
+    busy
+}
+
+#[tokio::test]
+async fn on_a_terminal_the_way_goes_on_until_the_old_one_has_drained() {
+    let app = App::demo();
+    let mut hitless = Hitless::start(&app).await;
+    let request = busy(&mut hitless, "/slow?ms=2500").await;
+    let arguments = reload_arguments(&hitless, &[]);
+    let on = program::run_on_terminal_of(60, program::hitless(), arguments, &[], SOON);
+    let (status, written) = on.await;
+    assert_eq!(status, 0, "{written}");
+    request.await.expect("its answer is whole");
+    assert!(
+        written.contains("generation 1 drains: 1 request left"),
+        "{written}"
+    );
+    expect_file![snapshot("reload-terminal-drain")].assert_eq(&steady(&screen(&written)));
+}
+
+#[tokio::test]
+async fn through_a_pipe_the_verdict_does_not_wait_for_the_drain() {
+    let app = App::demo();
+    let mut hitless = Hitless::start(&app).await;
+    let request = busy(&mut hitless, "/slow?ms=30000").await;
+    let ran = hitless.reload().await.expect_status(0, "a reload");
+    expect_file![snapshot("reload-pipe-drain")].assert_eq(&without_checks(&steady(&ran.stderr)));
+    let json = hitless.command(&["reload", "--json"]).await;
+    let kinds = json.expect_status(0, "a reload").json();
+    let kinds: Vec<_> = kinds
+        .iter()
+        .filter_map(|line| line["event"].as_str())
+        .collect();
+    assert_eq!(
+        kinds[kinds.len() - 4..],
+        ["ready", "live", "draining", "verdict"],
+        "{kinds:?}"
+    );
+    assert!(!request.is_finished());
+    request.abort();
+}
+
+#[tokio::test]
+async fn whoever_has_seen_enough_of_a_drain_leaves_with_the_verdict() {
+    let app = App::demo();
+    let mut hitless = Hitless::start(&app).await;
+    let request = busy(&mut hitless, "/slow?ms=60000").await;
+    let arguments = reload_arguments(&hitless, &[]);
+    let mut watching = Program::start_on_terminal(program::hitless(), arguments);
+    watching
+        .says("generation 1 drains: 1 request left", SOON)
+        .await;
+    watching.signal(Signal::INT);
+    assert_eq!(watching.ends(SOON).await, 0, "{}", watching.output());
+    watching.says("what is still draining goes on", SOON).await;
+    assert!(!request.is_finished());
+    request.abort();
+}
+
+#[tokio::test]
+async fn interrupting_a_reload_on_a_terminal_does_not_interrupt_it() {
+    let (_app, mut hitless) = slow(2).await;
+    let arguments = reload_arguments(&hitless, &[]);
+    let mut watching = Program::start_on_terminal(program::hitless(), arguments);
+    watching.says("generation 2 is starting", SOON).await;
+    watching.signal(Signal::INT);
+    assert_eq!(watching.ends(SOON).await, 128 + 2, "{}", watching.output());
+    watching
+        .says("no longer waited for; it goes on", SOON)
+        .await;
+    let live = |status: &support::status::Status| status.live(APP) == Some(2);
+    hitless
+        .wait_for("generation 2 is live all the same", SOON, live)
+        .await;
+}
+
 #[tokio::test]
 async fn a_reload_that_is_killed_in_the_middle_changes_nothing() {
     let (_app, mut hitless) = slow(2).await;

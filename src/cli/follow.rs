@@ -1,16 +1,26 @@
 //! What the commands share that ask for something and wait for its verdict: following the way, and telling it.
+//!
+//! On a terminal the way goes on behind the verdict until what served before has finished its requests, for whoever wants
+//! to watch; a program gets the verdict, and the command ends with it.
 
+mod drain;
+mod words;
+
+use std::future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use self::drain::Drains;
+use self::words::{is_matter_of_course, sentence};
 use super::screen::{self, Screen};
 use super::{client, complain, exit, print};
-use crate::control_plane::api::client::{Error, Lines};
-use crate::control_plane::apps::Changes;
+use crate::control_plane::api::client::{Client, Error, Lines};
 use crate::control_plane::progress::{Progress, SettledWord};
-use crate::control_plane::status::{TriggerSource, TriggerStatus, VerdictWord};
-use crate::generation::{AppName, GenerationId};
+use crate::control_plane::status::VerdictWord;
 use crate::units::show_duration;
+
+/// The status of a program that Ctrl-C ended, by convention of shells.
+const INTERRUPTED: u8 = 130;
 
 /// How to wait.
 #[derive(Clone, Copy, Debug)]
@@ -34,28 +44,70 @@ struct Seen {
     well: usize,
     /// There is nothing to wait for.
     nothing: bool,
+    /// All has been said that was waited for.
+    ended: bool,
+    /// Those that finish what they have.
+    drains: Drains,
 }
 
-/// Follows to the end, and says by the exit status how it was.
-pub(super) async fn follow(mut lines: Lines, waiting: Waiting) -> ExitCode {
-    let followed = to_end(&mut lines, waiting);
-    let followed = match waiting.timeout {
-        Some(timeout) => match tokio::time::timeout(timeout, followed).await {
-            Ok(followed) => followed,
-            Err(_) => return too_late(timeout, waiting),
-        },
-        None => followed.await,
+/// How the waiting ended.
+enum End {
+    Followed(Result<(), Error>),
+    Late(Duration),
+    Interrupted,
+}
+
+/// Follows to the end, and says by the exit status how it was. To stop following stops nothing else.
+pub(super) async fn follow(client: &Client, mut lines: Lines, waiting: Waiting) -> ExitCode {
+    let mut screen = Screen::new();
+    let watched = screen.is_live() && !waiting.json && !waiting.only_accepted;
+    let mut seen = Seen::default();
+    let end = tokio::select! {
+        followed = to_end(client, &mut lines, waiting, &mut seen, &mut screen, watched) => End::Followed(followed),
+        timeout = late(waiting.timeout) => End::Late(timeout),
+        () = interrupted(watched) => End::Interrupted,
     };
-    match followed {
-        Ok(seen) if waiting.only_accepted || seen.is_good(waiting) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(exit::FAILED),
-        Err(error) => client::failed(&error),
+    drop(screen);
+    match end {
+        End::Followed(Err(error)) => client::failed(&error),
+        End::Followed(Ok(())) => ExitCode::from(seen.status(waiting)),
+        End::Late(_) | End::Interrupted if seen.ended => {
+            super::say("what is still draining goes on: hitless status");
+            ExitCode::from(seen.status(waiting))
+        }
+        End::Late(timeout) => too_late(timeout, waiting),
+        End::Interrupted => {
+            complain("no longer waited for; it goes on, and hitless status shows how it ends");
+            ExitCode::from(INTERRUPTED)
+        }
     }
 }
 
-async fn to_end(lines: &mut Lines, waiting: Waiting) -> Result<Seen, Error> {
-    let mut seen = Seen::default();
-    let mut screen = Screen::new();
+async fn late(timeout: Option<Duration>) -> Duration {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            timeout
+        }
+        None => future::pending().await,
+    }
+}
+
+/// Whoever watches at a terminal has seen enough. Elsewhere the signal does what it always does.
+async fn interrupted(watched: bool) {
+    if !watched || tokio::signal::ctrl_c().await.is_err() {
+        future::pending().await
+    }
+}
+
+async fn to_end(
+    client: &Client,
+    lines: &mut Lines,
+    waiting: Waiting,
+    seen: &mut Seen,
+    screen: &mut Screen,
+    watched: bool,
+) -> Result<(), Error> {
     let mut ticks = tokio::time::interval(screen::EVERY);
     loop {
         let next = tokio::select! {
@@ -66,26 +118,37 @@ async fn to_end(lines: &mut Lines, waiting: Waiting) -> Result<Seen, Error> {
             }
         };
         let Some(update) = next else { break };
-        show(&update, waiting.json, &mut screen);
+        show(&update, waiting.json, screen);
         seen.see(&update);
         let is_asked = seen.nothing || !matches!(update, Progress::Configured { .. });
         if waiting.only_accepted && is_asked {
-            return Ok(seen);
+            return Ok(());
         }
     }
-    drop(screen);
     if seen.verdicts == 0 && !seen.nothing {
-        complain("hitless ended before the verdict; what serves now shows: hitless status");
+        screen.say(
+            "hitless: hitless ended before the verdict; what serves now shows: hitless status",
+        );
     } else if waiting.through_probation && seen.settled < seen.live {
-        complain("hitless ended before its probation did; what serves now shows: hitless status");
+        screen.say("hitless: hitless ended before its probation did; what serves now shows: hitless status");
+    } else {
+        seen.ended = true;
     }
-    Ok(seen)
+    if watched && seen.ended {
+        seen.drains.follow(client, screen).await;
+    }
+    Ok(())
 }
+
+// === impl Seen ===
 
 impl Seen {
     fn see(&mut self, update: &Progress) {
         match update {
             Progress::Configured { apps, .. } => self.nothing = apps.is_empty(),
+            Progress::Draining {
+                app, generation, ..
+            } => self.drains.add(app.clone(), *generation),
             Progress::Verdict { status, .. } => {
                 self.verdicts += 1;
                 self.live += usize::from(status.verdict == VerdictWord::Live);
@@ -99,9 +162,13 @@ impl Seen {
         }
     }
 
-    fn is_good(&self, waiting: Waiting) -> bool {
+    fn status(&self, waiting: Waiting) -> u8 {
         let live = (self.nothing || self.verdicts > 0) && self.live == self.verdicts;
-        live && (!waiting.through_probation || self.well == self.live)
+        let well = !waiting.through_probation || self.well == self.live;
+        match waiting.only_accepted || (live && well) {
+            true => exit::DONE,
+            false => exit::FAILED,
+        }
     }
 }
 
@@ -121,189 +188,16 @@ fn too_late(timeout: Duration, waiting: Waiting) -> ExitCode {
 fn show(update: &Progress, as_json: bool, screen: &mut Screen) {
     if as_json {
         let line = serde_json::to_string(update).expect("every key of an update is a string");
-        print(&line);
-    } else if is_matter_of_course(update) {
-        // Apps say what they do by themselves.
-    } else if matches!(update, Progress::Starting { .. } | Progress::Probe { .. }) {
-        screen.now(&sentence(update));
-    } else {
-        screen.say(&sentence(update));
+        return print(&line);
     }
-}
-
-/// The one that lost, and the newer one.
-fn superseded(update: &Progress) -> String {
-    let Progress::Superseded {
-        app,
-        trigger,
-        by,
-        source,
-        joined,
-        cause,
-    } = update
-    else {
-        return String::new();
-    };
-    let cause = cause.as_ref();
-    let cause = cause.map_or_else(String::new, |files| format!(" ({files} changed)"));
-    let (noun, newer) = (noun(*source), format!("{by}{cause}"));
-    match (*joined, *source) {
-        (true, _) => format!(
-            "{app}: {noun} {trigger} was superseded by {noun} {newer}, which is waited for now"
-        ),
-        (false, TriggerSource::Rollback) => {
-            format!("{app}: reload {trigger} was given up: rollback {newer} was asked for")
-        }
-        (false, _) => {
-            format!("{app}: rollback {trigger} was given up: reload {newer} was asked for")
-        }
+    if is_matter_of_course(update) {
+        return;
     }
-}
-
-/// The configuration is as it was, and apps are reloaded, which they say by themselves.
-fn is_matter_of_course(update: &Progress) -> bool {
-    matches!(update, Progress::Configured { changes, apps } if *changes == Changes::default() && !apps.is_empty())
-}
-
-fn sentence(update: &Progress) -> String {
     match update {
-        Progress::Configured { changes, apps } => configured(changes, apps),
-        Progress::Accepted {
-            app,
-            trigger,
-            source,
-        } => format!("{app}: {} {trigger} asked for", noun(*source)),
-        Progress::GoingBack {
-            app, to: Some(to), ..
-        } => {
-            format!("{app}: rolling back to version {to} (what generation {to} ran)")
-        }
-        Progress::GoingBack { app, to: None, .. } => {
-            format!("{app}: rollback asked for; there is no version before this one")
-        }
-        Progress::Starting { app, generation } => {
-            format!("{app}: generation {generation} is starting")
-        }
-        Progress::Probe {
-            app,
-            generation,
-            probe,
-            output,
-        } => {
-            let output = output
-                .as_ref()
-                .map_or_else(String::new, |line| format!(" (it says: {line})"));
-            format!("{app}: generation {generation}: {probe}{output}")
-        }
-        Progress::Superseded { .. } => superseded(update),
-        Progress::Verdict {
-            app,
-            status,
-            elapsed,
-        } => verdict(app, status, *elapsed),
-        Progress::Settled {
-            app,
-            settled,
-            reason,
-            elapsed,
-            ..
-        } => format!(
-            "{app}: {} ({elapsed:.2} s)",
-            settled_words(*settled, reason.as_deref())
-        ),
+        Progress::Starting { .. }
+        | Progress::Probe { .. }
+        | Progress::Ready { .. }
+        | Progress::Draining { .. } => screen.now(&sentence(update)),
+        _ => screen.say(&sentence(update)),
     }
-}
-
-fn configured(changes: &Changes, apps: &[AppName]) -> String {
-    let names = |apps: &[AppName]| {
-        let names: Vec<_> = apps.iter().map(AppName::as_str).collect();
-        names.join(", ")
-    };
-    let mut parts = Vec::new();
-    if !changes.in_force.is_empty() {
-        parts.push(format!("in force: {}", changes.in_force.join(", ")));
-    }
-    if !changes.added.is_empty() {
-        parts.push(format!("new: {}", names(&changes.added)));
-    }
-    if !changes.removed.is_empty() {
-        parts.push(format!("gone: {}", names(&changes.removed)));
-    }
-    if parts.is_empty() {
-        parts.push("nothing changed in place".to_owned());
-    }
-    if !changes.needs_restart.is_empty() {
-        let keys = changes.needs_restart.join(", ");
-        parts.push(format!("needs a restart of hitless: {keys}"));
-    }
-    parts.push(match apps.is_empty() {
-        true => "no app is started anew".to_owned(),
-        false => format!("started anew: {}", names(apps)),
-    });
-    format!("configuration read; {}", parts.join("; "))
-}
-
-fn noun(source: TriggerSource) -> &'static str {
-    match source {
-        TriggerSource::Rollback => "rollback",
-        TriggerSource::Start
-        | TriggerSource::Signal
-        | TriggerSource::Command
-        | TriggerSource::File => "reload",
-    }
-}
-
-fn settled_words(settled: SettledWord, reason: Option<&str>) -> String {
-    let reason = reason.unwrap_or("no reason is known");
-    match settled {
-        SettledWord::Proven => "it has proved itself, and stays".to_owned(),
-        SettledWord::FailedOver => format!("it was taken back: {reason}"),
-        SettledWord::Replaced => "a newer version went live before its probation ended".to_owned(),
-        SettledWord::Cancelled => "cancelled, hitless is stopping".to_owned(),
-    }
-}
-
-fn verdict(app: &AppName, status: &TriggerStatus, elapsed: f64) -> String {
-    let named = |id: GenerationId| format!(" generation {id}");
-    let generation = status.generation.map_or_else(String::new, named);
-    match status.verdict {
-        VerdictWord::Live if status.already => {
-            format!("{app}: already there:{generation} serves, and nothing was changed")
-        }
-        VerdictWord::Live => format!(
-            "{app}:{generation} is live after {elapsed:.2} s{}",
-            if status.changed_files {
-                ", started again from changed files: what is on disk is not what ran before"
-            } else {
-                ""
-            }
-        ),
-        VerdictWord::Superseded => {
-            format!("{app}: superseded by what was asked for later: see hitless status")
-        }
-        VerdictWord::Cancelled => format!("{app}: cancelled, hitless is stopping"),
-        VerdictWord::Failed => failure(app, &generation, status, elapsed),
-    }
-}
-
-fn failure(app: &AppName, generation: &str, status: &TriggerStatus, elapsed: f64) -> String {
-    let reason = status.reason.as_deref().unwrap_or("no reason is known");
-    let failed = match (status.source, status.generation) {
-        (TriggerSource::Rollback, None) => " the rollback failed",
-        _ => " did not go live",
-    };
-    let mut lines = vec![format!(
-        "{app}:{generation}{failed} ({elapsed:.2} s): {reason}"
-    )];
-    if let Some(probe) = &status.probe {
-        lines.push(format!("  last check: {probe}"));
-    }
-    if !status.output.is_empty() {
-        lines.push("  last output:".to_owned());
-        lines.extend(status.output.iter().map(|line| format!("    {line}")));
-    }
-    lines.push(format!(
-        "{app}: what served before, if anything, is untouched: see hitless status"
-    ));
-    lines.join("\n")
 }

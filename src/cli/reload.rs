@@ -28,11 +28,9 @@ pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
         through_probation: args.through_probation,
         json: args.json,
     };
-    match Client::new(&path)
-        .reload(args.app.as_deref(), options)
-        .await
-    {
-        Ok(lines) => follow(lines, waiting).await,
+    let client = Client::new(&path);
+    match client.reload(args.app.as_deref(), options).await {
+        Ok(lines) => follow(&client, lines, waiting).await,
         Err(error) => client::failed(&error),
     }
 }
@@ -49,8 +47,9 @@ pub(super) async fn rollback(args: &RollbackArgs) -> ExitCode {
         through_probation: false,
         json: args.json,
     };
-    match Client::new(&path).rollback(args.app.as_deref()).await {
-        Ok(lines) => follow(lines, waiting).await,
+    let client = Client::new(&path);
+    match client.rollback(args.app.as_deref()).await {
+        Ok(lines) => follow(&client, lines, waiting).await,
         Err(error) => client::failed(&error),
     }
 }

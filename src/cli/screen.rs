@@ -37,6 +37,11 @@ impl Screen {
         }
     }
 
+    /// Whether what goes on can be shown as it goes on.
+    pub(super) fn is_live(&self) -> bool {
+        self.columns.is_some()
+    }
+
     /// A line that stays.
     pub(super) fn say(&mut self, line: &str) {
         self.clear();

@@ -56,6 +56,31 @@ pub enum Progress {
         /// The last line that the app wrote.
         output: Option<String>,
     },
+    /// Every check has passed, and what else it takes to go live.
+    Ready {
+        /// The app that is reloaded.
+        app: AppName,
+        /// The new generation.
+        generation: GenerationId,
+    },
+    /// New requests go there from now on.
+    Live {
+        /// The app that was reloaded.
+        app: AppName,
+        /// The generation that serves.
+        generation: GenerationId,
+    },
+    /// What served before finishes what it has. The verdict does not wait for it: how it goes on, the status tells.
+    Draining {
+        /// The app that was reloaded.
+        app: AppName,
+        /// The generation that served before.
+        generation: GenerationId,
+        /// How many ordinary requests it had under way.
+        requests: u32,
+        /// How many streams it had under way.
+        streams: u32,
+    },
     /// A newer trigger came first. What follows is about that one, where both lead the same way.
     Superseded {
         /// The app that is reloaded.

@@ -231,6 +231,9 @@ pub struct TriggerStatus {
     /// Whether a rollback found what it asks for live already.
     #[serde(default)]
     pub already: bool,
+    /// The generation that served when it ended; none: nothing did.
+    #[serde(default)]
+    pub serving: Option<GenerationId>,
     /// When it ended.
     #[serde(with = "seconds")]
     pub at: SystemTime,

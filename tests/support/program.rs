@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -122,18 +122,7 @@ pub async fn run_on_terminal_of<S: AsRef<OsStr>>(
     variables: &[(&str, &str)],
     within: Duration,
 ) -> (i32, String) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let terminal = openpt(flags).expect("the system has terminals");
-    grantpt(&terminal).expect("it is ours");
-    unlockpt(&terminal).expect("it is ours");
-    let inside = ioctl_tiocgptpeer(&terminal, flags).expect("it has another end");
-    let size = Winsize {
-        ws_row: 24,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    tcsetwinsize(inside.as_fd(), size).expect("it can have this size");
+    let (terminal, inside) = terminal_of(columns);
     let stdout = inside.try_clone().expect("there are descriptors left");
     let mut command = command(program, arguments, variables);
     command.stdout(stdout).stderr(inside);
@@ -147,7 +136,8 @@ pub async fn run_on_terminal_of<S: AsRef<OsStr>>(
     // The last of the other ends is closed by an error, not by an end of the file.
     let written = tokio::task::spawn_blocking(move || {
         let mut written = Vec::new();
-        drop(File::from(terminal).read_to_end(&mut written));
+        let mut terminal = terminal;
+        drop(terminal.read_to_end(&mut written));
         String::from_utf8_lossy(&written).into_owned()
     });
     let in_time = tokio::task::spawn_blocking(move || processes::exits(pid, deadline));
@@ -159,6 +149,23 @@ pub async fn run_on_terminal_of<S: AsRef<OsStr>>(
     let written = written.await.expect("reading a terminal does not panic");
     assert!(in_time, "{shown} did not end within {within:?}: {written}");
     (status_of(status), written)
+}
+
+/// Both ends of a terminal of so many columns: where it is read, and where it is written to.
+fn terminal_of(columns: u16) -> (File, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("the system has terminals");
+    grantpt(&terminal).expect("it is ours");
+    unlockpt(&terminal).expect("it is ours");
+    let inside = ioctl_tiocgptpeer(&terminal, flags).expect("it has another end");
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(inside.as_fd(), size).expect("it can have this size");
+    (File::from(terminal), inside)
 }
 
 fn command<S: AsRef<OsStr>>(
@@ -240,6 +247,29 @@ impl Program {
             program.read_on();
         }
         program
+    }
+
+    /// Starts it on a terminal of 60 columns and listens to what it writes there; what it writes over is a line as well.
+    pub fn start_on_terminal<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let (terminal, inside) = terminal_of(60);
+        let stdout = inside.try_clone().expect("there are descriptors left");
+        let mut command = command(program, arguments, &[]);
+        command.stdout(stdout).stderr(inside);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // With it go the ends of the terminal that belong to this process.
+        drop(command);
+        let output = Arc::new(watch::Sender::new(Vec::new()));
+        keep_parts(terminal, &output);
+        Self {
+            unread: None,
+            child,
+            output,
+        }
     }
 
     /// Reads standard output from now on.
@@ -337,6 +367,20 @@ fn keep_lines(pipe: impl Read + Send + 'static, output: &Arc<watch::Sender<Vec<S
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             output.send_modify(|lines| lines.push(text));
             line.clear();
+        }
+    });
+}
+
+/// The same of a terminal, where a line may be written over: each of them counts.
+fn keep_parts(mut terminal: File, output: &Arc<watch::Sender<Vec<String>>>) {
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        // Ends with an error when nobody holds the other end any more.
+        while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            let parts = text.split(['\r', '\n']).filter(|part| !part.is_empty());
+            output.send_modify(|lines| lines.extend(parts.map(ToOwned::to_owned)));
         }
     });
 }

@@ -29,6 +29,9 @@ Examples:
   hitless reload web --addresses 127.0.0.1:3001,127.0.0.1:3002
                                  moves an app with `addresses` to others
 
+On a terminal it goes on behind the verdict until what served before has
+finished its requests. Ctrl-C ends the watching, never the reload. Through a
+pipe, and with --json, it ends with the verdict.
 Without APP: the whole configuration is read anew, and 0 only when every app
 went live. A configuration with problems changes nothing (78).
 Exit status: 0 live, 1 not live and what served before still serves (with

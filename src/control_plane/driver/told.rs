@@ -90,6 +90,7 @@ impl Driver {
         let mut rules = self.settings.driver.rules();
         rules.probation = !probation.is_zero();
         self.core.set_rules(rules);
+        self.triggers.ready(&self.name, id);
         // After a first start that failed it is tried again without a trigger.
         let first = self.core.owner().is_none() && self.core.base().is_none();
         self.happened(Event::Ready(id));

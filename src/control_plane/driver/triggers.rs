@@ -162,6 +162,17 @@ impl Triggers {
         }
     }
 
+    /// It may go live.
+    pub(super) fn ready(&mut self, app: &AppName, generation: GenerationId) {
+        let mut waiting = self.waiting.values_mut();
+        if let Some(trigger) = waiting.find(|trigger| trigger.generation == Some(generation)) {
+            trigger.watchers.tell(&Progress::Ready {
+                app: app.clone(),
+                generation,
+            });
+        }
+    }
+
     /// The trigger whose generation is wanted.
     pub(super) fn pending(&self) -> Option<TriggerId> {
         self.waiting.keys().next_back().copied()
@@ -222,6 +233,7 @@ impl Trigger {
             output: Vec::new(),
             changed_files: self.changed,
             already: false,
+            serving: None,
             at: SystemTime::now(),
         }
     }
@@ -232,7 +244,7 @@ impl Trigger {
 impl Driver {
     /// Gives a trigger its verdict.
     pub(super) fn report(&mut self, id: TriggerId, verdict: Verdict) {
-        let Some(trigger) = self.triggers.waiting.remove(&id) else {
+        let Some(mut trigger) = self.triggers.waiting.remove(&id) else {
             return;
         };
         match verdict {
@@ -243,6 +255,7 @@ impl Driver {
                 let mut status = trigger.ended(id, VerdictWord::Live);
                 status.generation = self.core.live();
                 status.already = self.live_before == status.generation && !trigger.abandons;
+                self.tell_of_swap(&mut trigger.watchers);
                 self.conclude_now(status, trigger);
             }
             Verdict::Failed(reason) => self.conclude_with_last_words(id, trigger, &reason),
@@ -251,6 +264,32 @@ impl Driver {
                 let status = trigger.ended(id, VerdictWord::Cancelled);
                 self.conclude_now(status, trigger);
             }
+        }
+    }
+
+    /// What serves now, and what it took over from, where that is another one.
+    fn tell_of_swap(&self, watchers: &mut Watchers) {
+        let app = &self.name;
+        let Some(live) = self
+            .core
+            .live()
+            .filter(|live| self.live_before != Some(*live))
+        else {
+            return;
+        };
+        watchers.tell(&Progress::Live {
+            app: app.clone(),
+            generation: live,
+        });
+        let before = self.live_before;
+        let before = before.and_then(|id| Some((id, self.generations.published(id)?)));
+        if let Some((generation, published)) = before {
+            watchers.tell(&Progress::Draining {
+                app: app.clone(),
+                generation,
+                requests: published.requests(),
+                streams: published.streams(),
+            });
         }
     }
 
@@ -318,10 +357,11 @@ impl Driver {
     /// The verdict is complete: everyone is told.
     pub(super) fn conclude(&mut self, conclusion: Conclusion) {
         let Conclusion {
-            status,
+            mut status,
             asked,
             mut watchers,
         } = conclusion;
+        status.serving = self.core.live();
         self.triggers.concluding -= 1;
         self.triggers.first_start(&status);
         let elapsed = asked.elapsed().as_secs_f64();

@@ -251,6 +251,9 @@ impl Stagehand<'_> {
                 Progress::Configured { .. }
                 | Progress::Accepted { .. }
                 | Progress::GoingBack { .. }
+                | Progress::Ready { .. }
+                | Progress::Live { .. }
+                | Progress::Draining { .. }
                 | Progress::Superseded { .. } => {}
             }
         }
