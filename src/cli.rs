@@ -8,6 +8,7 @@ mod follow;
 mod generated;
 mod logs;
 mod mistaken;
+mod paper;
 mod pause;
 mod reload;
 mod run;

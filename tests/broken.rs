@@ -57,7 +57,7 @@ fn expect_stale(hitless: &Hitless, stale: bool) -> impl Future<Output = ()> {
         let shown = hitless.command(&["status"]).await;
         let shown = shown.expect_status(i32::from(stale), "status");
         assert_eq!(
-            shown.stdout.contains("stale"),
+            shown.stdout.contains("app: STALE"),
             stale,
             "at {caller}: {shown:#?}"
         );

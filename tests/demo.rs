@@ -90,7 +90,7 @@ async fn shows_every_act_on_a_pipe() {
            hitless: generation 3 did not go live: exited with status 3 before it was ready
                     last check: connection refused: nothing listens there
                     last output: demo-app[#]: dying at start with status 3, as told
-           result: version 2 serves on, untouched; hitless status says "stale"
+           result: version 2 serves on, untouched; hitless status says "STALE"
            clients: # requests, 0 failed, slowest # s (quiet: # s)
                     answered by version 2
 
@@ -99,7 +99,7 @@ async fn shows_every_act_on_a_pipe() {
            hitless: generation 4 did not go live: not ready within start_timeout
                     last check: connection refused: nothing listens there
                     last output: demo-app[#]: listening nowhere, as told
-           result: version 2 serves on, untouched; hitless status says "stale"
+           result: version 2 serves on, untouched; hitless status says "STALE"
            clients: # requests, 0 failed, slowest # s (quiet: # s)
                     answered by version 2
 

@@ -45,7 +45,7 @@ async fn expect_failed_over(hitless: &mut Hitless, kind: &str) {
     let reason = status.last_failover(APP, "reason");
     let shown = hitless.command(&["status"]).await;
     let shown = shown.expect_status(1, "status while stale");
-    for word in ["stale", reason.as_str()] {
+    for word in ["app: STALE", reason.as_str()] {
         assert!(shown.stdout.contains(word), "no {word:?} in {shown:#?}");
     }
     let metrics = hitless.metrics().await;

@@ -34,7 +34,7 @@ async fn expect_paused(hitless: &Hitless, paused: bool) {
     assert_eq!(metric, f64::from(u8::from(paused)), "hitless_paused");
     let shown = hitless.command(&["status"]).await;
     let shown = shown.expect_status(i32::from(paused), "status");
-    assert_eq!(shown.stdout.contains("paused"), paused, "{shown:#?}");
+    assert_eq!(shown.stdout.contains("app: PAUSED"), paused, "{shown:#?}");
     // Whoever balances is to send requests here all the same.
     hitless.get_admin("/readyz").await.expect_status(200);
 }

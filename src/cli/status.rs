@@ -1,22 +1,25 @@
 //! `hitless status`: what serves, since when, what is wrong, and what to do next.
 
+mod app;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::args::StatusArgs;
+use super::paper::{Ink, Paper};
 use super::{client, complain, exit, print};
 use crate::config::units::show_duration;
 use crate::control_plane::api::client::Client;
 use crate::control_plane::apps::{Configuration, Status};
-use crate::control_plane::status::{
-    AppState, AppStatus, FailoverStatus, GenerationStatus, StandingWord, TriggerSource,
-    TriggerStatus, VerdictWord,
-};
+use crate::control_plane::status::AppStatus;
 use crate::generation::AppName;
 
 /// How often `--watch` looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How wide the labels of an app are.
+const LABEL: usize = 9;
 
 /// Clears a terminal, and begins at its top.
 const HOME: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -63,7 +66,7 @@ fn show(status: &Status, args: &StatusArgs) {
     if args.json {
         print(&serde_json::to_string(status).expect("every key of a status is a string"));
     } else {
-        print(&table(status, args.app.is_some()));
+        print(&table(status, args.app.is_some(), Paper::of_stdout()));
     }
 }
 
@@ -99,8 +102,8 @@ async fn watch(client: &Client, args: &StatusArgs) -> ExitCode {
     }
 }
 
-/// In short, or with what each generation was started from.
-fn table(status: &Status, in_full: bool) -> String {
+/// In short, or with what each generation was started from. What somebody has to look at comes first.
+fn table(status: &Status, in_full: bool, paper: Paper) -> String {
     let about = &status.about;
     let admin = about
         .admin
@@ -109,18 +112,68 @@ fn table(status: &Status, in_full: bool) -> String {
     let stopping = if status.stopping { ", stopping" } else { "" };
     let listen = about.listen.join(" ");
     let since = age(about.since);
-    let mut lines = vec![format!(
-        "hitless {}{} (process {}, {since}) on {listen}{admin}{stopping}",
-        about.version,
-        match about.name.as_str() {
-            "hitless" => String::new(),
-            name => format!(" {name}"),
-        },
-        about.pid
-    )];
-    lines.extend(configuration(&status.configuration));
-    lines.extend(status.apps.iter().flat_map(|status| app(status, in_full)));
+    let name = match about.name.as_str() {
+        "hitless" => String::new(),
+        name => format!(" {name}"),
+    };
+    let header = format!(
+        "hitless {}{name} (process {}, {since}) on {listen}{admin}{stopping}",
+        about.version, about.pid
+    );
+    let mut lines = paper.wrapped(&header, 2);
+    for line in configuration(&status.configuration) {
+        lines.extend(paper.wrapped(&line, 4));
+    }
+    let several = status.apps.len() > 1;
+    let (well, ill): (Vec<_>, Vec<_>) = status.apps.iter().partition(|app| app.is_well());
+    if several && !ill.is_empty() && !status.stopping {
+        let names: Vec<_> = ill.iter().map(|app| app.name.as_str()).collect();
+        let count = format!("{} of {} apps", ill.len(), status.apps.len());
+        let line = format!("LOOK AT {count}: {}", names.join(", "));
+        let line = paper.wrapped(&line, 2);
+        lines.extend(line.iter().map(|line| paper.inked(line, Ink::Alarm)));
+    }
+    for app in ill.into_iter().chain(well) {
+        lines.extend(of_app(app, in_full, several, paper));
+    }
     lines.join("\n")
+}
+
+fn of_app(status: &AppStatus, in_full: bool, several: bool, paper: Paper) -> Vec<String> {
+    let (condition, rest) = app::headline(status);
+    let word = condition.word();
+    let ink = condition.ink();
+    let headline = match ink {
+        Ink::Plain if condition != app::Condition::Starting => format!("{}: {rest}", status.name),
+        _ if condition == app::Condition::Paused => format!("{}: {word} {rest}", status.name),
+        _ => format!("{}: {word}; {rest}", status.name),
+    };
+    let headline = paper.wrapped(&headline, 2);
+    let mut lines = vec![String::new()];
+    lines.extend(headline.iter().map(|line| paper.inked(line, ink)));
+    let mut say = |line: &str, indent| lines.extend(paper.wrapped(line, indent));
+    for (label, text) in app::facts(status, several) {
+        say(&format!("  {label:<LABEL$}  {text}"), LABEL + 4);
+    }
+    for known in &status.generations {
+        say(&app::generation(known), 8);
+        for line in in_full.then(|| app::made_of(known)).into_iter().flatten() {
+            say(&format!("        {line}"), 10);
+        }
+    }
+    let trigger = status.last_trigger.as_ref().map(app::trigger);
+    let failover = status.last_failover.as_ref().map(app::failover);
+    for (line, below) in trigger.into_iter().chain(failover) {
+        say(&format!("  {line}"), 4);
+        below.iter().for_each(|line| say(&format!("    {line}"), 6));
+    }
+    if status.restarts > 0 {
+        say(&format!("  restarts   {}", status.restarts), 4);
+    }
+    if status.failovers > 0 {
+        say(&format!("  failovers  {}", status.failovers), 4);
+    }
+    lines
 }
 
 /// What is between the configuration in force and the one that is written, unless there is nothing.
@@ -147,194 +200,6 @@ fn configuration(status: &Configuration) -> Vec<String> {
             "configuration: needs a restart of hitless to be in force: {}",
             status.needs_restart.join(", ")
         ));
-    }
-    lines
-}
-
-fn app(status: &AppStatus, in_full: bool) -> Vec<String> {
-    let mut lines = vec![String::new(), headline(status)];
-    lines.extend(standing(status));
-    if let Some(why) = &status.stale_reason {
-        lines.push(format!("  stale: {why}"));
-    }
-    if let Some(moved) = &status.moved {
-        let (to, from) = (moved.addresses.join(","), moved.configured.join(","));
-        lines.push(format!(
-            "  moved to {to} by `hitless reload --addresses`, until the configuration names others than {from}"
-        ));
-    }
-    lines.extend(status.notes.iter().map(|note| format!("  note: {note}")));
-    lines.extend(next(status).map(|next| format!("  Next: {next}")));
-    for known in &status.generations {
-        lines.push(generation(known));
-        lines.extend(in_full.then(|| made_of(known)).into_iter().flatten());
-    }
-    lines.extend(status.last_trigger.iter().flat_map(trigger));
-    lines.extend(status.last_failover.iter().flat_map(failover));
-    if status.restarts > 0 {
-        lines.push(format!("  restarts   {}", status.restarts));
-    }
-    if status.failovers > 0 {
-        lines.push(format!("  failovers  {}", status.failovers));
-    }
-    lines
-}
-
-/// How well the live generation stands, unless there is nothing to say.
-fn standing(status: &AppStatus) -> Vec<String> {
-    let mut lines = Vec::new();
-    match status.standing {
-        // Who stands in is stale, and that line says why.
-        None | Some(StandingWord::Proven | StandingWord::StandIn) => {}
-        Some(StandingWord::Probation) => lines.extend(probation(status)),
-        Some(StandingWord::Bad) => {
-            lines.push(
-                "  it was found bad, and serves until the version before it is up".to_owned(),
-            );
-        }
-    }
-    lines
-}
-
-fn probation(status: &AppStatus) -> Vec<String> {
-    let Some(probation) = &status.probation else {
-        return Vec::new();
-    };
-    let left = match probation.until {
-        Some(until) => format!("{} left", age_until(until)),
-        None => "its clock stands still".to_owned(),
-    };
-    let back = match probation.standby {
-        Some(standby) => format!("generation {standby} stands by"),
-        None => "nothing stands by: going back means starting the version before".to_owned(),
-    };
-    let mut lines = vec![format!("  on probation, {left}; {back}")];
-    lines.extend(probation.remark.iter().map(|remark| format!("  {remark}")));
-    lines
-}
-
-/// What whoever looks should do now.
-fn next(status: &AppStatus) -> Option<&'static str> {
-    if status.paused {
-        return Some("`hitless resume` when requests may go on.");
-    }
-    match (status.state, status.standing) {
-        (AppState::Stopping, _) => None,
-        (AppState::Down, _) => Some(
-            "read the output below, fix the app, then `hitless reload`; it is tried again meanwhile.",
-        ),
-        (_, Some(StandingWord::Bad)) => {
-            Some("wait for the version before, or fix the app and `hitless reload`.")
-        }
-        (_, Some(StandingWord::StandIn)) => Some(
-            "nothing; if the wanted version does not come up, fix the app and `hitless reload`.",
-        ),
-        _ if status.stale => Some("fix the app, then `hitless reload`."),
-        _ if has_remark(status) => {
-            Some("look at its errors; `hitless rollback` takes it back now.")
-        }
-        _ => None,
-    }
-}
-
-fn has_remark(status: &AppStatus) -> bool {
-    let probation = status.probation.as_ref();
-    probation.is_some_and(|probation| probation.remark.is_some())
-}
-
-fn failover(status: &FailoverStatus) -> Vec<String> {
-    let to = status.to.map_or_else(
-        || "nothing else was alive".to_owned(),
-        |to| format!("generation {to} took over"),
-    );
-    let mut lines = vec![format!(
-        "  last failover, {} ago: generation {} {}; {to}",
-        age(status.at),
-        status.from,
-        status.reason
-    )];
-    lines.extend(status.output.iter().map(|line| format!("    | {line}")));
-    lines
-}
-
-fn headline(status: &AppStatus) -> String {
-    let what = match (status.state, status.live) {
-        (_, Some(live)) if status.paused => format!(
-            "paused{}; generation {live} waits, requests are held",
-            status.paused_until.map_or_else(
-                || " until `hitless resume`".to_owned(),
-                |until| format!(" for {}", age_until(until))
-            )
-        ),
-        (AppState::Stopping, _) => "stopping".to_owned(),
-        (_, Some(live)) => format!("generation {live} serves"),
-        (AppState::Starting, None) => "is being started; requests are held".to_owned(),
-        (AppState::Live | AppState::Down, None) => {
-            "NOTHING IS LIVE; requests are held while it is started again".to_owned()
-        }
-    };
-    format!("{}: {what}", status.name)
-}
-
-/// What it was started from.
-fn made_of(status: &GenerationStatus) -> Vec<String> {
-    let directory = status.directory.as_ref();
-    let directory = directory.map(|path| format!("        in {}", path.display()));
-    let names = (!status.environment.is_empty()).then(|| status.environment.join(" "));
-    let names = names.map(|names| format!("        with {names}"));
-    directory.into_iter().chain(names).collect()
-}
-
-fn generation(status: &GenerationStatus) -> String {
-    let pids: Vec<_> = status.pids.iter().map(ToString::to_string).collect();
-    // Addresses that somebody else serves have none.
-    let pids = match pids.is_empty() {
-        true => String::new(),
-        false => format!("pid {}  ", pids.join(" ")),
-    };
-    format!(
-        "  {:>4}  {:<9} {:>8}  {}{}  {} requests, {} streams",
-        status.generation,
-        status.state.as_str(),
-        age(status.since),
-        pids,
-        status.addresses.join(" "),
-        status.requests,
-        status.streams,
-    )
-}
-
-fn trigger(status: &TriggerStatus) -> Vec<String> {
-    let what = match status.source {
-        TriggerSource::Rollback => "rollback",
-        _ => "reload",
-    };
-    let cause = status
-        .cause
-        .as_ref()
-        .map_or_else(String::new, |files| format!(": {files}"));
-    let mut line = format!(
-        "  last {what} {} ({}{cause}), {} ago: {}",
-        status.trigger,
-        status.source.as_str(),
-        age(status.at),
-        status.verdict.as_str()
-    );
-    if let Some(reason) = &status.reason {
-        line = format!("{line}, {reason}");
-    }
-    if status.changed_files {
-        line.push_str(", started again from changed files");
-    }
-    let mut lines = vec![line];
-    if status.verdict == VerdictWord::Failed {
-        lines.extend(
-            status
-                .probe
-                .iter()
-                .map(|probe| format!("    last check: {probe}")),
-        );
-        lines.extend(status.output.iter().map(|line| format!("    | {line}")));
     }
     lines
 }

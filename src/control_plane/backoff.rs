@@ -29,6 +29,11 @@ impl Backoff {
         pause
     }
 
+    /// How many pauses there were since the last good service; past the longest pause they are no longer counted.
+    pub fn pauses(&self) -> u32 {
+        self.pauses.unsigned_abs()
+    }
+
     /// It has served well: the next pause is the first again.
     pub fn reset(&mut self) {
         self.pauses = 0;

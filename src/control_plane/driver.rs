@@ -40,7 +40,9 @@ use crate::control_plane::instances::{self, Backing, Told};
 use crate::control_plane::process::{Changes, Processes};
 use crate::control_plane::readiness;
 use crate::control_plane::starts::Starts;
-use crate::control_plane::status::{AppStatus, FailoverStatus, TriggerSource};
+use crate::control_plane::status::{
+    AppStatus, CrashStatus, FailoverStatus, ServingStatus, TriggerSource,
+};
 use crate::control_plane::supervisor::situation::Situation;
 use crate::control_plane::supervisor::{Event, Supervisor, Timer};
 use crate::generation::{AppName, GenerationId};
@@ -119,6 +121,9 @@ pub struct Driver {
     /// What was live before the step under way.
     live_before: Option<GenerationId>,
     last_failover: Option<FailoverStatus>,
+    /// Since when what is live is live, and why.
+    serving: Option<ServingStatus>,
+    last_crash: Option<CrashStatus>,
     /// What is remarkable about the start of a generation, while that exists.
     notes: BTreeMap<GenerationId, Vec<String>>,
     /// What is remarkable about how its files are watched.
@@ -191,6 +196,8 @@ impl Driver {
             failovers: 0,
             live_before: None,
             last_failover: None,
+            serving: None,
+            last_crash: None,
             notes: BTreeMap::new(),
             file_notes: Vec::new(),
             status,
@@ -273,6 +280,7 @@ impl Driver {
             tracing::debug!(app = %self.name, ?action, "action");
             self.perform(action);
         }
+        self.note_serving();
         self.recall();
         self.publish_fallback();
         self.log_transition(moment, cause);

@@ -3,6 +3,10 @@
 //! The admin address and the control socket read it; neither ever looks into the core. Its JSON form is that of
 //! `hitless status --json`.
 
+mod times;
+
+pub(crate) use self::times::{maybe_seconds, seconds};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,6 +46,18 @@ pub struct AppStatus {
     pub notes: Vec<String>,
     /// The generation that gets new requests.
     pub live: Option<GenerationId>,
+    /// Since when it does, and why.
+    #[serde(default)]
+    pub serving: Option<ServingStatus>,
+    /// How often the app has died, or failed to start by itself, without a minute of good service in between.
+    #[serde(default)]
+    pub crashes: u32,
+    /// The last time that happened.
+    #[serde(default)]
+    pub last_crash: Option<CrashStatus>,
+    /// When it is started again by itself.
+    #[serde(default, with = "maybe_seconds")]
+    pub next_start: Option<SystemTime>,
     /// Every generation that has a process, oldest first.
     pub generations: Vec<GenerationStatus>,
     /// The newest trigger that has its verdict.
@@ -52,6 +68,45 @@ pub struct AppStatus {
     pub restarts: u64,
     /// How the first start has ended.
     pub first_start: FirstStart,
+}
+
+/// Since when the live generation is live, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServingStatus {
+    /// Since when.
+    #[serde(with = "seconds")]
+    pub since: SystemTime,
+    /// What brought it there.
+    pub by: ServingBy,
+    /// The trigger that did, if one did.
+    pub trigger: Option<TriggerId>,
+    /// Which files changed, where those asked.
+    pub cause: Option<String>,
+}
+
+/// What brought the live generation there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServingBy {
+    /// The one before it was bad, or died.
+    Failover,
+    /// It was started again, because nothing was live.
+    Restart,
+    /// A trigger, of this source.
+    #[serde(untagged)]
+    Trigger(TriggerSource),
+}
+
+/// One that died by itself while it served, or while it was started without a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashStatus {
+    /// The generation.
+    pub generation: GenerationId,
+    /// How it ended, in a sentence.
+    pub reason: String,
+    /// When that was.
+    #[serde(with = "seconds")]
+    pub at: SystemTime,
 }
 
 /// How the first start of an app has ended.
@@ -323,6 +378,10 @@ impl AppStatus {
             moved: None,
             notes: Vec::new(),
             live: None,
+            serving: None,
+            crashes: 0,
+            last_crash: None,
+            next_start: None,
             generations: Vec::new(),
             last_trigger: None,
             pending: None,
@@ -349,53 +408,5 @@ impl AppStatus {
     /// Whether nothing is wrong: the wanted version serves, and nobody holds it back.
     pub fn is_well(&self) -> bool {
         self.live.is_some() && !self.stale && !self.paused
-    }
-}
-
-/// Times as seconds since 1970 with milliseconds, as Prometheus and `date` write them.
-pub(crate) mod seconds {
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(
-        time: &SystemTime,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        serializer.serialize_f64((since.as_secs_f64() * 1000.0).round() / 1000.0)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SystemTime, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        let since = Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)?;
-        Ok(UNIX_EPOCH + since)
-    }
-}
-
-/// The same for a time that may not be known: `null` then.
-pub(crate) mod maybe_seconds {
-    use std::time::SystemTime;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Seconds(#[serde(with = "super::seconds")] SystemTime);
-
-    #[expect(clippy::ref_option, reason = "the signature is serde's")]
-    pub(crate) fn serialize<S: Serializer>(
-        time: &Option<SystemTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map(Seconds).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SystemTime>, D::Error> {
-        let time = Option::<Seconds>::deserialize(deserializer)?;
-        Ok(time.map(|Seconds(time)| time))
     }
 }

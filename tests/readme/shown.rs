@@ -59,7 +59,7 @@ fn is_row(words: &[&str]) -> bool {
 fn masked_word(before: Option<&str>, word: &str, after: Option<&str>) -> String {
     let bare = word.trim_matches(['(', ')', ',', ':', ';']);
     let counted = after.is_some_and(|after| {
-        ["requests", "streams", "s", "s)", "s):"]
+        ["request", "requests", "stream", "streams", "s", "s)", "s):"]
             .iter()
             .any(|unit| after.trim_end_matches(',') == *unit)
     });

@@ -153,6 +153,11 @@ impl Clock {
         due.into_iter().map(|(_, deadline)| deadline).collect()
     }
 
+    /// How often the app has died, or failed to start, without good service in between.
+    pub(super) fn crashes(&self) -> u32 {
+        self.backoff.pauses()
+    }
+
     /// The app has served well: the next pause is the first again.
     pub(super) fn reset_backoff(&mut self) {
         self.backoff.reset();

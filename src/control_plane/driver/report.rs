@@ -5,8 +5,11 @@ use std::time::SystemTime;
 
 use super::Driver;
 use super::clock::Deadline;
-use crate::control_plane::status::{AppState, AppStatus, FirstStart, ProbationStatus};
+use crate::control_plane::status::{
+    AppState, AppStatus, CrashStatus, FirstStart, ProbationStatus, ServingBy, ServingStatus,
+};
 use crate::control_plane::supervisor::{PhaseWord, Standing, Timer};
+use crate::generation::{GenerationId, Reason};
 
 impl Driver {
     pub(super) fn publish_status(&self) {
@@ -31,6 +34,10 @@ impl Driver {
                 .cloned()
                 .collect(),
             live: self.core.live(),
+            serving: self.serving.clone(),
+            crashes: self.clock.crashes(),
+            last_crash: self.last_crash.clone(),
+            next_start: self.known_time(Deadline::Core(Timer::Backoff), |known| known.next_start),
             generations: self.generations.status(&self.core),
             last_trigger: self.triggers.ended.clone(),
             pending: self.triggers.pending(),
@@ -43,6 +50,50 @@ impl Driver {
                 *published = Arc::new(status);
             }
             changed
+        });
+    }
+
+    /// After each step: notes since when what is live now is live, and why.
+    pub(super) fn note_serving(&mut self) {
+        let swapped = self.triggers.swapped.take();
+        let live = self.core.live();
+        if live == self.live_before {
+            return;
+        }
+        let (trigger, origin) = swapped.unzip();
+        let by = match (&origin, self.live_before) {
+            (Some(origin), _) => ServingBy::Trigger(origin.source),
+            (None, Some(_)) => ServingBy::Failover,
+            (None, None) => ServingBy::Restart,
+        };
+        self.serving = live.map(|_| ServingStatus {
+            since: SystemTime::now(),
+            by,
+            trigger,
+            cause: origin.and_then(|origin| origin.cause),
+        });
+    }
+
+    /// It ended, and nobody had told it to.
+    pub(super) fn note_crash(&mut self, generation: GenerationId, reason: &Reason) {
+        if self.core.live() == Some(generation) {
+            self.crashed(generation, reason);
+        }
+        self.note_failed_retry(generation, reason);
+    }
+
+    /// It was started without a trigger, and failed: there is no verdict to tell of it.
+    pub(super) fn note_failed_retry(&mut self, generation: GenerationId, reason: &Reason) {
+        if self.core.candidate() == Some(generation) && self.core.owner().is_none() {
+            self.crashed(generation, reason);
+        }
+    }
+
+    fn crashed(&mut self, generation: GenerationId, reason: &Reason) {
+        self.last_crash = Some(CrashStatus {
+            generation,
+            reason: reason.message.to_string(),
+            at: SystemTime::now(),
         });
     }
 

@@ -20,11 +20,15 @@ impl Driver {
         let id = told.generation;
         match told.report {
             Report::Spawned(record) => self.spawned(id, record),
-            Report::SpawnFailed(reason) => self.happened(Event::SpawnFailed(id, reason)),
+            Report::SpawnFailed(reason) => {
+                self.note_crash(id, &reason);
+                self.happened(Event::SpawnFailed(id, reason));
+            }
             Report::Probed { instance, probe } => self.probed(id, instance, &probe),
             Report::Checked { passed } => self.world.metrics.probed(passed),
             Report::Ready(published) => self.ready(id, published),
             Report::WentBad(reason) | Report::Unready(reason) => {
+                self.note_failed_retry(id, &reason);
                 self.happened(Event::WentBad(id, reason));
             }
             Report::InstanceLost { instance, why } => self.lost_one(id, instance, &why),
@@ -41,6 +45,7 @@ impl Driver {
             }
             Report::Exited { reason, by_itself } => {
                 if by_itself {
+                    self.note_crash(id, &reason);
                     self.explained_by_exit(id, &reason);
                 }
                 self.gone(id, reason);

@@ -33,6 +33,8 @@ pub(super) struct Triggers {
     pub(super) ended: Option<TriggerStatus>,
     /// Why an older generation than the wanted one serves.
     pub(super) stale: Option<String>,
+    /// What has just led to another live generation.
+    pub(super) swapped: Option<(TriggerId, Origin)>,
     /// How the first of all, the start of hitless, has ended.
     pub(super) first_start: FirstStart,
 }
@@ -256,6 +258,7 @@ impl Driver {
                 status.generation = self.core.live();
                 status.already = self.live_before == status.generation && !trigger.abandons;
                 self.tell_of_swap(&mut trigger.watchers);
+                self.triggers.swapped = Some((id, trigger.origin.clone()));
                 self.conclude_now(status, trigger);
             }
             Verdict::Failed(reason) => self.conclude_with_last_words(id, trigger, &reason),

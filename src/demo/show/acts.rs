@@ -362,7 +362,7 @@ fn result(
             format!("version {GOOD} serves; version 1 is kept running, to go back to")
         }
         Ends::Failed => {
-            format!("version {GOOD} serves on, untouched; hitless status says \"stale\"")
+            format!("version {GOOD} serves on, untouched; hitless status says \"STALE\"")
         }
         Ends::Crashed | Ends::Refused => {
             format!("version {GOOD} serves again; version {version} is not started again")
