@@ -295,6 +295,47 @@ async fn a_watched_status_is_told_when_it_changes() {
 }
 
 #[tokio::test]
+async fn several_hitless_are_told_apart_by_what_they_do() {
+    let folder = tempfile::tempdir().expect("the system has a temporary folder");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder.path(), private).expect("it is ours");
+    let runtime = folder.path().display().to_string();
+    let variables = [("RUNTIME_DIRECTORY", runtime.as_str())];
+    let program = program::hitless().display().to_string();
+    let run = |name: &str| {
+        let options = ["run", "-l", "127.0.0.1:0", "--admin", "", "--name", name];
+        let command = ["--", program.as_str(), "demo-app"];
+        Program::start(
+            program::hitless(),
+            options.iter().chain(&command),
+            &variables,
+        )
+    };
+    let (shop, mail) = (run("shop"), run("mail"));
+    for running in [&shop, &mail] {
+        running.says("reload done", SOON).await;
+    }
+    for words in [&["status"][..], &["reload"], &["logs"], &["pause", "app"]] {
+        let ran = program::run(program::hitless(), words, &variables, SOON).await;
+        let ran = ran.expect_status(2, "which one?");
+        assert_eq!(ran.stdout, "", "{ran:?}");
+        let text = replaced(
+            &steady(&ran.stderr),
+            "process [0-9]+, for [0-9a-z]+",
+            "process PID, for TIME",
+        );
+        expect_file![snapshot("several")].assert_eq(&text);
+    }
+    let words = ["status", "--name", "mail"];
+    let ran = program::run(program::hitless(), words, &variables, SOON).await;
+    let ran = ran.expect_status(0, "the one that was named");
+    assert!(
+        ran.stdout.starts_with("hitless 0.1.0 mail (process "),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
 async fn shells_and_readers_get_what_they_read() {
     for (shell, part) in [
         ("bash", "complete -F"),

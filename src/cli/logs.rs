@@ -12,7 +12,7 @@ use crate::generation::{AppName, GenerationId};
 
 /// Prints it, both outputs of the app alike: a program that searches it is to find all of it.
 pub(super) async fn logs(args: &LogsArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };

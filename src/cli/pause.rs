@@ -10,7 +10,7 @@ use crate::units::show_duration;
 
 /// Returns when requests are held.
 pub(super) async fn pause(args: &PauseArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };
@@ -31,7 +31,7 @@ pub(super) async fn pause(args: &PauseArgs) -> ExitCode {
 
 /// Returns when requests go on.
 pub(super) async fn resume(args: &ResumeArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };

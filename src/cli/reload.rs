@@ -10,7 +10,7 @@ use crate::control_plane::driver::{ReloadOptions, Wish};
 
 /// Returns when every verdict is in, or the time to wait is over.
 pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };
@@ -37,7 +37,7 @@ pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
 
 /// The same, backwards.
 pub(super) async fn rollback(args: &RollbackArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };

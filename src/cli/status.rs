@@ -26,7 +26,7 @@ const HOME: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// Prints it once, or again and again.
 pub(super) async fn status(args: &StatusArgs) -> ExitCode {
-    let path = match client::find(&args.control) {
+    let path = match client::find(&args.control).await {
         Ok(path) => path,
         Err(code) => return code,
     };

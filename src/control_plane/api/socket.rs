@@ -47,7 +47,7 @@ pub enum Presence {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder cannot be made or looked at.
-    #[error("cannot use {} for control sockets: {source}", folder.display())]
+    #[error("cannot use {} for control sockets: {source}{}", folder.display(), whose(source))]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -252,11 +252,25 @@ fn only_live(folder: PathBuf) -> Result<PathBuf, Error> {
 }
 
 fn choices(paths: &[PathBuf]) -> String {
-    let line = |path: &PathBuf| match path.file_stem().and_then(OsStr::to_str) {
-        Some(name) => format!("\n  --name {name}"),
-        None => format!("\n  --control {}", path.display()),
-    };
+    let line = |path: &PathBuf| format!("\n  {}", flag(path));
     paths.iter().map(line).collect()
+}
+
+fn whose(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; it belongs to another user: ask as that user, or as root"
+        }
+        _ => "",
+    }
+}
+
+/// The flag by which a client picks the hitless of this socket in the folder that is meant for them.
+pub fn flag(path: &Path) -> String {
+    match path.file_stem().and_then(OsStr::to_str) {
+        Some(name) => format!("--name {name}"),
+        None => format!("--control {}", path.display()),
+    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,21 @@ impl Access {
     }
 }
 
+impl Access {
+    /// What is wrong with the names in it, on this machine, each in a sentence.
+    pub fn unknown(&self) -> Vec<String> {
+        let user = self.owner.as_ref();
+        let user = user.map(|owner| owner.id("user", "/etc/passwd"));
+        let group = self.group.as_ref();
+        let group = group.map(|group| group.id("group", "/etc/group"));
+        let asked = user.into_iter().chain(group);
+        asked
+            .filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect()
+    }
+}
+
 // === impl Owner ===
 
 impl Owner {
