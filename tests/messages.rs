@@ -206,9 +206,167 @@ async fn each_app_that_cannot_start_says_why() {
     expect_file![cases().join("starts.txt")].assert_eq(&all);
 }
 
+/// What `run` says where it cannot begin, or its app cannot.
+const RUNS: [(&str, &[&str]); 11] = [
+    ("port taken", &["-l", "127.0.0.1:TAKEN", "--", "APP"]),
+    ("no such address", &["-l", "10.99.99.99:8080", "--", "APP"]),
+    (
+        "socket in no folder",
+        &["-l", "unix:FOLDER/none/web.sock", "--", "APP"],
+    ),
+    (
+        "a file where the socket is to be",
+        &["-l", "unix:FOLDER/two.toml", "--", "APP"],
+    ),
+    (
+        "socket taken",
+        &["-l", "unix:FOLDER/taken.sock", "--", "APP"],
+    ),
+    (
+        "name of a socket too long",
+        &["-l", "unix:/LONG", "--", "APP"],
+    ),
+    (
+        "control socket too long",
+        &["--control", "/LONG", "--", "APP"],
+    ),
+    (
+        "control socket in no folder",
+        &["--control", "FOLDER/none/c.sock", "--", "APP"],
+    ),
+    (
+        "command not found",
+        &["--exit-on-failed-start", "--", "slepe", "10"],
+    ),
+    (
+        "exits at once",
+        &[
+            "--exit-on-failed-start",
+            "--",
+            "sh",
+            "-c",
+            "echo cannot open the database >&2; exit 3",
+        ],
+    ),
+    (
+        "listens elsewhere",
+        &[
+            "--exit-on-failed-start",
+            "--",
+            "APP",
+            "demo-app",
+            "--listen-elsewhere",
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn each_run_that_cannot_begin_says_why() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let path = folder.path().join("taken.sock");
+    let _taken_socket = std::os::unix::net::UnixListener::bind(path).expect("a free path");
+    let shown = folder.path().display().to_string();
+    let app = program::hitless().display().to_string();
+    let long = "a".repeat(120);
+    let mut all = String::new();
+    for (case, words) in RUNS {
+        let word = |word: &&str| {
+            let word = word.replace("TAKEN", &port).replace("FOLDER", &shown);
+            word.replace("LONG", &long).replace("APP", &app)
+        };
+        let mut line: Vec<_> = ["run", "--admin", ""].map(ToOwned::to_owned).to_vec();
+        if !words.contains(&"-l") {
+            line.extend(["-l", "127.0.0.1:0"].map(ToOwned::to_owned));
+        }
+        line.extend(words.iter().map(word));
+        let line: Vec<_> = line.iter().map(String::as_str).collect();
+        let ran = hitless(&line, folder.path()).await;
+        assert!([1, 2].contains(&ran.status), "{case}: {ran:?}");
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let said = said
+            .replace(&shown, "FOLDER")
+            .replace(&long, "LONG")
+            .replace(&port, "TAKEN");
+        // Of the log, what is an error; what the app itself writes comes before or behind it.
+        let telling = |line: &&str| {
+            let of_app = ["cannot open", "demo-app["];
+            !line.contains(" INFO ") && !of_app.iter().any(|begin| line.starts_with(begin))
+        };
+        let lines: Vec<_> = said.lines().filter(telling).map(steady).collect();
+        all.push_str(&format!(
+            "### {case}\n{}\n[exit status {}]\n\n",
+            lines.join("\n"),
+            ran.status
+        ));
+    }
+    expect_file![cases().join("run.txt")].assert_eq(&all);
+}
+
+fn steady(line: &str) -> String {
+    let mut line = line.to_owned();
+    for (pattern, by) in [
+        (r"process [0-9]+ \([^)]*\)", "process PID (COMMAND)"),
+        ("^[0-9]{4}-[^ ]*Z ", "TIME "),
+        (r"elapsed=[0-9.]+", "elapsed=N"),
+        (r#" probe="[^"]*""#, ""),
+        (r"127\.0\.0\.1:[0-9]{4,5}", "127.0.0.1:PORT"),
+        (r"\([0-9]{4,5}\)", "(PORT)"),
+        (r"demo-app\[[0-9]+\]", "demo-app[PID]"),
+    ] {
+        let pattern = regex_lite::Regex::new(pattern).expect("tests write valid patterns");
+        line = pattern.replace_all(&line, by).into_owned();
+    }
+    line
+}
+
+#[tokio::test]
+async fn another_user_is_told_whose_hitless_it_is() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let hitless = Hitless::start(&support::app::App::demo()).await;
+    let control = hitless.control();
+    let folder = control.parent().expect("it stands in a folder");
+    // Everybody may come as far as the socket.
+    for folder in folder.ancestors().take(2) {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder, open).expect("it is ours");
+    }
+    let program = program::hitless().display().to_string();
+    let path = control.display().to_string();
+    let words = [
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        &program,
+        "status",
+        "--control",
+        &path,
+    ];
+    let ran = program::run(Path::new("setpriv"), words, &[], SOON).await;
+    let ran = ran.expect_status(1, "another user");
+    let said = ran.stderr.replace(&path, "CONTROL");
+    assert_eq!(
+        said,
+        "hitless: no permission to use CONTROL: it belongs to another user; ask as that user, or as root\n"
+    );
+}
+
 fn without_time(line: &str) -> String {
     let time = regex_lite::Regex::new(r"[0-9]+\.[0-9]+ s|generation [0-9]+").expect("a pattern");
     time.replace_all(line, "N").into_owned()
+}
+
+#[tokio::test]
+async fn check_warns_of_what_this_machine_does_not_have() {
+    let folder = folder();
+    let text = "listen = [{ address = \"unix:/run/web.sock\", owner = \"no-such-user\", group = \"no-such-group\" }]\n\n[app.web]\ncommand = [\"./web\"]\nenv_file = \"none.env\"\nroute = [{ host = \"web.org\" }]\n\n[app.api]\ncommand = [\"./api\"]\ndirectory = \"none\"\n";
+    std::fs::write(folder.path().join("hitless.toml"), text).expect("it can be written");
+    let ran = hitless(&["check", "-c", "hitless.toml"], folder.path()).await;
+    let ran = ran.expect_status(0, "it may be meant for another machine");
+    expect_file![cases().join("check-warnings.txt")].assert_eq(&ran.stderr);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use super::args::{CheckArgs, RunArgs};
 use super::exit;
 use crate::config::{Config, Error, Shown, Spoken};
+use crate::control_plane::instances::Backing;
 
 /// Reads the file and says what is wrong with it on stderr, or on stdout that it is valid. `matches` is the whole command
 /// line.
@@ -21,7 +22,7 @@ pub fn check(args: &CheckArgs, matches: &ArgMatches) -> ExitCode {
     }
     match args.run.configuration() {
         Ok(config) => {
-            for warning in &config.warnings {
+            for warning in config.warnings.iter().chain(&around(&config)) {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
             }
             match args.show {
@@ -32,6 +33,28 @@ pub fn check(args: &CheckArgs, matches: &ArgMatches) -> ExitCode {
         }
         Err(error) => refuse(&error),
     }
+}
+
+/// What a valid configuration speaks of and this machine does not have, or does not let this user read. It may be meant for
+/// another machine or user, so that nothing is wrong with it yet.
+fn around(config: &Config) -> Vec<String> {
+    let mut missing = Vec::new();
+    for listen in &config.listen {
+        let unknown = listen.access.unknown();
+        missing.extend(
+            unknown
+                .iter()
+                .map(|what| format!("{}: {what}", listen.address)),
+        );
+    }
+    for app in &config.apps {
+        if let Backing::Command(command) = &app.backing
+            && let Err(reason) = command.resolve([])
+        {
+            missing.push(format!("app.{}: {reason}", app.name));
+        }
+    }
+    missing
 }
 
 fn valid(args: &RunArgs, config: &Config) -> String {

@@ -34,7 +34,12 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     log::flush(LAST_WORDS_MAX);
     match served {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
-        Ok(Ended::FirstStartFailed) => ExitCode::from(exit::FAILED),
+        Ok(Ended::FirstStartFailed) => {
+            super::complain(
+                "a first start failed, as the log says, and exit_on_failed_start is set",
+            );
+            ExitCode::from(exit::FAILED)
+        }
         Err(error) => {
             super::complain(&format!("{error:#}"));
             ExitCode::from(exit::FAILED)

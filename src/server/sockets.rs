@@ -22,6 +22,9 @@ pub(super) struct Sockets {
     pub(super) control_path: PathBuf,
 }
 
+/// What to do about somebody who listens there already.
+const ELSEWHERE: &str = "stop it, or choose another address";
+
 /// Which of the addresses it is, for who has not written any.
 const ADMIN: &str = "the address for operators (--admin ADDRESS, or \"off\")";
 
@@ -67,7 +70,7 @@ fn why_tcp(address: SocketAddr, error: &io::Error) -> Option<String> {
     match error.kind() {
         io::ErrorKind::AddrInUse => Some(match listeners::occupant(address) {
             Some(Holder::Stranger { pid, command }) => {
-                format!("process {pid} ({command}) listens there")
+                format!("process {pid} ({command}) listens there; {ELSEWHERE}")
             }
             _ => "it is in use, and the process that holds it is not shown to this user: \
                   `ss -ltnp` as root shows it"
@@ -85,8 +88,18 @@ fn why_tcp(address: SocketAddr, error: &io::Error) -> Option<String> {
 }
 
 fn why_unix(path: &Path, error: &io::Error) -> Option<String> {
-    if error.kind() != io::ErrorKind::AddrInUse {
-        return None;
+    let parent = path.parent().unwrap_or(path);
+    let folder = parent.display();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {}
+        // An owner that is not there is told in the same way.
+        io::ErrorKind::NotFound if !parent.exists() => {
+            return Some(format!("there is no folder {folder}: make it first"));
+        }
+        io::ErrorKind::PermissionDenied => {
+            return Some(format!("this user may not make a file in {folder}"));
+        }
+        _ => return None,
     }
     Some(match socket::presence(path) {
         Ok(Presence::Live(Some(pid))) => {
@@ -95,7 +108,7 @@ fn why_unix(path: &Path, error: &io::Error) -> Option<String> {
                 Holder::Stranger { command, .. } => format!(" ({command})"),
                 Holder::Instance | Holder::Unknown => String::new(),
             };
-            format!("process {pid}{command} listens there")
+            format!("process {pid}{command} listens there; {ELSEWHERE}")
         }
         Ok(Presence::Foreign) => "there is a file that is no socket".to_owned(),
         _ => "something else listens there".to_owned(),
