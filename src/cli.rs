@@ -19,7 +19,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use self::args::{Cli, Command};
 use crate::control_plane::process::keeper;
@@ -41,7 +41,7 @@ pub mod exit {
 
 /// Parses the command line, does what it says and tells how it ended.
 pub fn main() -> ExitCode {
-    let matches = Cli::command().try_get_matches();
+    let matches = args::command().try_get_matches();
     let matches = matches.unwrap_or_else(|error| mistaken::explained(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match cli.command {

@@ -393,3 +393,31 @@ async fn check_shows_what_is_in_force_and_who_says_so() {
         "{ran:?}"
     );
 }
+
+#[tokio::test]
+async fn the_help_reads_well_at_eighty_columns() {
+    let mut all = String::new();
+    for words in [
+        &["-h"][..],
+        &["run", "-h"],
+        &["reload", "-h"],
+        &["status", "-h"],
+        &["check", "-h"],
+        &["run", "--help"],
+        &["reload", "--help"],
+    ] {
+        let variables = [("COLUMNS", "80")];
+        let ran = program::run(program::hitless(), words, &variables, SOON).await;
+        let ran = ran.expect_status(0, "help");
+        for line in ran.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{words:?}: {line:?}");
+        }
+        let text: Vec<_> = ran.stdout.lines().map(str::trim_end).collect();
+        all.push_str(&format!(
+            "$ hitless {}\n{}\n\n",
+            words.join(" "),
+            text.join("\n")
+        ));
+    }
+    expect_file![cases().join("help.txt")].assert_eq(&all);
+}

@@ -3,6 +3,7 @@
 //! Only the words are read here. What they mean together with the file is `config`'s to judge.
 
 mod asking;
+mod groups;
 mod printing;
 mod values;
 
@@ -10,6 +11,7 @@ pub use self::asking::{
     Addresses, ControlArgs, LogsArgs, PauseArgs, ReloadArgs, ResumeArgs, RollbackArgs, StatusArgs,
 };
 
+pub use self::groups::command;
 pub use self::printing::{CheckArgs, CompletionsArgs};
 
 use std::ffi::OsString;
@@ -20,8 +22,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use self::asking::{
-    LOGS_EXAMPLES, PAUSE_EXAMPLES, RELOAD_EXAMPLES, RESUME_EXAMPLES, ROLLBACK_EXAMPLES,
-    STATUS_EXAMPLES,
+    LOGS_EXAMPLES, PAUSE_EXAMPLES, RELOAD_EXAMPLES, RELOAD_MORE, RESUME_EXAMPLES,
+    ROLLBACK_EXAMPLES, STATUS_EXAMPLES,
 };
 use self::printing::{CHECK_EXAMPLES, COMPLETIONS_EXAMPLES, MAN_EXAMPLES};
 use self::values::{admin, duration, instances, log_format, positive, threads};
@@ -47,16 +49,16 @@ the new version beside the old one, moves the requests over when it is ready, an
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Hold the sockets, run the app and forward requests to it.
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = RUN_EXAMPLES, after_long_help = RUN_MORE)]
     Run(RunArgs),
-    /// Watch hitless at work: the built-in app is changed, broken and taken back under the eyes of built-in clients.
+    /// Watch a built-in app being changed, broken and taken back.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
-    /// Read a configuration file and print every problem in it; start nothing.
+    /// Print every problem of a configuration file; start nothing.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Start the app anew and move requests to it when it is ready.
-    #[command(after_help = RELOAD_EXAMPLES)]
+    #[command(after_help = RELOAD_EXAMPLES, after_long_help = RELOAD_MORE)]
     Reload(ReloadArgs),
     /// Undo the newest reload.
     #[command(after_help = ROLLBACK_EXAMPLES)]
@@ -67,7 +69,7 @@ pub enum Command {
     /// Let held requests go on.
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(ResumeArgs),
-    /// Show which generation is live, which are on their way, and how the last reload ended.
+    /// Show what is wrong, what serves and why, and what to do next.
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// Show what the app wrote last.
@@ -87,6 +89,14 @@ pub enum Command {
     DemoApp(InnerArgs),
 }
 
+/// By what the options of `run` are about.
+const APP: &str = "The app";
+const CLIENTS: &str = "Clients";
+const LOGS: &str = "Logs";
+const OPERATORS: &str = "Operators";
+const READINESS: &str = "Readiness";
+const RELOADS: &str = "Reloads";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   hitless run -- python3 app.py
@@ -95,9 +105,24 @@ Examples:
   hitless run -l unix:/run/web.sock -- ./server --unix {socket}
   hitless run -c hitless.toml
 
-The app is to listen on 127.0.0.1:$PORT, or where {port} or {socket} in the
+The app is to listen on 127.0.0.1:$PORT, or where {port} or {socket} in its
+command tell it. Each option has a variable, as --listen has HITLESS_LISTEN,
+and all other settings are keys of the file: see --help.";
+
+const RUN_MORE: &str = "\
+Examples:
+  hitless run -- python3 app.py
+  hitless run --watch . -- python3 app.py
+  hitless run -l :80 --ready /healthz -- ./server --port {port}
+  hitless run -l unix:/run/web.sock -- ./server --unix {socket}
+  hitless run -c hitless.toml
+
+The app is to listen on 127.0.0.1:$PORT, or where {port} or {socket} in its
 command tell it. {generation} and {instance} are filled in as well.
-A flag beats its variable, and both beat the file.
+
+A flag beats its variable, and both beat the file. The file has a key for each
+of them and for much else: `hitless check --schema` names them all, and
+`hitless check -c FILE --show` prints what is in force, and who says so.
 
 Signals: HUP reloads, USR1 reopens log files, TERM and INT stop gracefully, a
 second one at once.
@@ -128,7 +153,7 @@ between them.";
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// The configuration file.
-    #[arg(
+    #[arg(help_heading = APP,
         short,
         long,
         value_name = "FILE",
@@ -138,7 +163,7 @@ pub struct RunArgs {
     pub config: Option<PathBuf>,
 
     /// Where clients come in; may be given several times [default: 127.0.0.1:8080].
-    #[arg(
+    #[arg(help_heading = CLIENTS,
         short,
         long,
         value_name = "ADDR",
@@ -150,15 +175,15 @@ pub struct RunArgs {
     pub listen: Vec<ListenAddress>,
 
     /// Where metrics, health and status are shown; "" for nowhere [default: 127.0.0.1:9900].
-    #[arg(long, value_name = "ADDR", env = "HITLESS_ADMIN", hide_env_values = true, value_parser = admin)]
+    #[arg(help_heading = OPERATORS, long, value_name = "ADDR", env = "HITLESS_ADMIN", hide_env_values = true, value_parser = admin)]
     pub admin: Option<Admin>,
 
     /// Where this hitless is controlled.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = OPERATORS)]
     pub control: ControlArgs,
 
     /// How the app shows that it is ready: /PATH, http:/PATH, tcp or notify [default: /].
-    #[arg(
+    #[arg(help_heading = READINESS,
         long,
         value_name = "CHECK",
         env = "HITLESS_READY",
@@ -167,7 +192,7 @@ pub struct RunArgs {
     pub ready: Option<ReadyCheck>,
 
     /// Reload when a file changes there; may be given several times.
-    #[arg(
+    #[arg(help_heading = RELOADS,
         short,
         long,
         value_name = "PATH",
@@ -179,7 +204,7 @@ pub struct RunArgs {
     pub watch: Vec<PathBuf>,
 
     /// A file of KEY=value lines for the app, read again for each start.
-    #[arg(
+    #[arg(help_heading = APP,
         long,
         value_name = "FILE",
         env = "HITLESS_ENV_FILE",
@@ -188,37 +213,37 @@ pub struct RunArgs {
     pub env_file: Option<PathBuf>,
 
     /// How long the app may take to become ready [default: 60s].
-    #[arg(long, value_name = "D", env = "HITLESS_START_TIMEOUT", hide_env_values = true, value_parser = positive)]
+    #[arg(help_heading = READINESS, long, value_name = "D", env = "HITLESS_START_TIMEOUT", hide_env_values = true, value_parser = positive)]
     pub start_timeout: Option<Duration>,
 
     /// How long requests under way may take after a reload [default: 60s].
     ///
     /// Never less than the app's answer_timeout, which is 60s unless the file says otherwise.
-    #[arg(long, value_name = "D", env = "HITLESS_DRAIN_TIMEOUT", hide_env_values = true, value_parser = positive)]
+    #[arg(help_heading = RELOADS, long, value_name = "D", env = "HITLESS_DRAIN_TIMEOUT", hide_env_values = true, value_parser = positive)]
     pub drain_timeout: Option<Duration>,
 
     /// How many processes the app has [default: 1].
-    #[arg(long, value_name = "N", env = "HITLESS_INSTANCES", hide_env_values = true, value_parser = instances)]
+    #[arg(help_heading = APP, long, value_name = "N", env = "HITLESS_INSTANCES", hide_env_values = true, value_parser = instances)]
     pub instances: Option<u32>,
 
     /// How long a new version can be sent back after it went live; 0 for no way back [default: 30s].
-    #[arg(long, value_name = "D", env = "HITLESS_PROBATION", hide_env_values = true, value_parser = duration)]
+    #[arg(help_heading = RELOADS, long, value_name = "D", env = "HITLESS_PROBATION", hide_env_values = true, value_parser = duration)]
     pub probation: Option<Duration>,
 
     /// How many threads forward requests; 0 for as many as this process may use [default: 0].
-    #[arg(long, value_name = "N", env = "HITLESS_THREADS", hide_env_values = true, value_parser = threads)]
+    #[arg(help_heading = CLIENTS, long, value_name = "N", env = "HITLESS_THREADS", hide_env_values = true, value_parser = threads)]
     pub threads: Option<usize>,
 
     /// The shape of log lines [default: text].
-    #[arg(long, env = "HITLESS_LOG_FORMAT", hide_env_values = true, value_parser = log_format())]
+    #[arg(help_heading = LOGS, long, env = "HITLESS_LOG_FORMAT", hide_env_values = true, value_parser = log_format())]
     pub log_format: Option<log::Format>,
 
     /// Where the line of each request goes: off, stdout, stderr or a file [default: stdout].
-    #[arg(long, value_name = "DEST", env = "HITLESS_ACCESS_LOG", hide_env_values = true, value_parser = words::access_log)]
+    #[arg(help_heading = LOGS, long, value_name = "DEST", env = "HITLESS_ACCESS_LOG", hide_env_values = true, value_parser = words::access_log)]
     pub access_log: Option<Destination>,
 
     /// Exit when the app's first start fails, instead of trying again; for containers.
-    #[arg(
+    #[arg(help_heading = READINESS,
         long,
         value_name = "BOOL",
         env = "HITLESS_EXIT_ON_FAILED_START", hide_env_values = true,
@@ -231,7 +256,7 @@ pub struct RunArgs {
     pub exit_on_failed_start: Option<bool>,
 
     /// The app: a program and its arguments.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(help_heading = APP, last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 

@@ -11,29 +11,43 @@ use crate::config::words;
 use crate::control_plane::api::LINES_DEFAULT;
 use crate::control_plane::endpoint::Endpoint;
 
+/// Of several on one machine.
+const WHICH: &str = "Which hitless, where several run";
+
 pub(super) const RELOAD_EXAMPLES: &str = "\
+Examples:
+  hitless reload                 every app, and the configuration with them
+  hitless reload web             that app alone
+  hitless reload --changed       what has changed in the configuration
+  hitless reload --timeout 30s   stops waiting then; the reload goes on
+
+Exit status: 0 live, 1 not live and what served before still serves, 2 usage,
+3 no hitless is running, 78 invalid configuration.";
+
+pub(super) const RELOAD_MORE: &str = "\
 Examples:
   hitless reload                 returns when the new version is live, or says
                                  why it is not
   hitless reload --timeout 30s   stops waiting then; the reload goes on
-  hitless reload --changed       after the configuration was edited: listens, routes,
-                                 limits and logs change in place, and only the apps
-                                 start anew that have to
+  hitless reload --changed       after the configuration was edited: listeners,
+                                 routes, limits and logs change in place, and
+                                 only the apps start anew that have to
   hitless reload web --json
   hitless reload --through-probation
                                  returns when the new version has proved itself,
                                  or was taken back
   hitless reload --probation 0   no way back: for a version whose migration the
                                  old one cannot live with
-
   hitless reload web --addresses 127.0.0.1:3001,127.0.0.1:3002
                                  moves an app with `addresses` to others
+
+Without APP the whole configuration is read anew, and the exit status is 0 only
+when every app went live. A configuration with problems changes nothing.
 
 On a terminal it goes on behind the verdict until what served before has
 finished its requests. Ctrl-C ends the watching, never the reload. Through a
 pipe, and with --json, it ends with the verdict.
-Without APP: the whole configuration is read anew, and 0 only when every app
-went live. A configuration with problems changes nothing (78).
+
 Exit status: 0 live, 1 not live and what served before still serves (with
 --through-probation: or taken back), 2 usage, 3 no hitless is running, 78 the
 configuration is invalid and nothing was changed.";
@@ -125,7 +139,7 @@ pub struct ReloadArgs {
     pub json: bool,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
@@ -149,7 +163,7 @@ pub struct RollbackArgs {
     pub json: bool,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
@@ -165,7 +179,7 @@ pub struct PauseArgs {
     pub lasting: Option<Duration>,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
@@ -177,7 +191,7 @@ pub struct ResumeArgs {
     pub app: Option<String>,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
@@ -201,7 +215,7 @@ pub struct LogsArgs {
     pub follow: bool,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
@@ -221,18 +235,18 @@ pub struct StatusArgs {
     pub json: bool,
 
     /// Which hitless is meant.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = WHICH)]
     pub control: ControlArgs,
 }
 
 /// Which hitless is meant, the same for the one that runs and for those who ask it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ControlArgs {
-    /// The name of this hitless, which is that of its control socket.
+    /// The name of this hitless among those on this machine.
     #[arg(long, env = "HITLESS_NAME", hide_env_values = true, value_parser = words::name)]
     pub name: Option<String>,
 
-    /// The path of the control socket, instead of the one that goes by the name.
+    /// The path of its control socket, instead of the one that goes by the name.
     #[arg(
         long,
         value_name = "PATH",

@@ -10,7 +10,7 @@ Examples:
   hitless check -c hitless.toml --show     what is in force, and who says so
   hitless check --schema > hitless.schema.json
 
-The variables HITLESS_… and the options of `hitless run` are weighed as it would.
+The options of `hitless run`, and their variables, are weighed as it would.
 Exit status: 0 valid, 2 usage, 78 invalid.";
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
@@ -36,10 +36,7 @@ pub struct CheckArgs {
     pub schema: bool,
 
     /// What `hitless run` would be told.
-    #[command(
-        flatten,
-        next_help_heading = "Options of `hitless run`, which are weighed as it would"
-    )]
+    #[command(flatten)]
     pub run: RunArgs,
 }
 
