@@ -12,6 +12,7 @@ use support::client::{Answer, Connection, fetch, fetch_path, get, request};
 use support::program::{self, Ran};
 use support::status::Status;
 use support::steady::{Steady, Target};
+use support::websocket::WebSocket;
 use support::world::{Hitless, SOON};
 
 /// Text of a configuration file.
@@ -185,6 +186,85 @@ async fn a_connection_that_came_in_by_a_removed_address_ends_with_its_answer() {
     // The idle one was closed while the other one waited.
     assert!(idle.send(get("/")).await.is_err(), "it is closed");
     assert_eq!(hitless.status().await.live("web"), Some(1));
+}
+
+#[tokio::test]
+async fn a_kept_connection_of_a_removed_address_is_told_to_close_with_its_next_answer() {
+    // Time enough for a client to ask again.
+    let globals = "[shutdown]\nidle = \"60s\"\n";
+    let before = File::listening(&["127.0.0.1:0", "127.0.0.1:0"]).app("web", "1", globals);
+    let hitless = before.start(&["web"]).await;
+    let old = listens(&hitless).await[1];
+    let mut kept = Connection::open(old).await.expect("it listens");
+    let first = kept.send(get("/")).await.expect("it answers");
+    assert_eq!(first.field("connection"), None, "{first:?}");
+
+    let after = File::listening(&["127.0.0.1:0"]).app("web", "1", globals);
+    hitless.rewrite(&after.text());
+    reload_changed(&hitless).await.expect_status(0, "reload");
+    is_closed(old).await;
+    let last = kept.send(get("/")).await.expect("it is still answered");
+    assert_eq!(last.status.as_u16(), 200);
+    assert_eq!(last.field("connection"), Some("close"), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_websocket_that_came_in_by_a_removed_address_lives_on_to_its_end() {
+    let before = File::listening(&["127.0.0.1:0", "127.0.0.1:0"]).app("web", "1", "");
+    let hitless = before.start(&["web"]).await;
+    let old = listens(&hitless).await[1];
+    let mut socket = WebSocket::open(old).await.expect("it listens");
+    socket.echo("before").await.expect("it talks");
+    let mut idle = Connection::open(old).await.expect("it listens");
+    idle.send(get("/")).await.expect("it answers");
+
+    hitless.rewrite(&File::listening(&["127.0.0.1:0"]).app("web", "1", "").text());
+    reload_changed(&hitless).await.expect_status(0, "reload");
+    is_closed(old).await;
+    let deadline = tokio::time::Instant::now() + SOON;
+    while idle.is_open() {
+        assert!(tokio::time::Instant::now() < deadline, "an idle one stays");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Those that do nothing are gone, and the one that talks goes on.
+    for round in 0..10 {
+        let text = format!("after {round}");
+        assert!(
+            socket
+                .echo(&text)
+                .await
+                .is_ok_and(|echo| echo.contains(&text))
+        );
+    }
+    socket.close().await.expect("it ends as it began: in order");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_an_app_that_is_removed_is_answered_at_once() {
+    let lines = format!("{}\n[app.down.hold]\ntimeout = \"10m\"", host("down"));
+    let web = File::listening(&["127.0.0.1:0"]).app("web", "1", &host("web"));
+    let both = web
+        .clone()
+        .app_with("down", &["--die-at-start", "1"], &lines);
+    let hitless = both.start(&["web"]).await;
+    let address = hitless.address();
+    let waiting = tokio::spawn(fetch_from(address, "down.org", "/"));
+    hitless
+        .metrics_until("hitless_held_requests", "down", 1.0)
+        .await;
+
+    hitless.rewrite(&web.text());
+    reload_changed(&hitless).await.expect_status(0, "reload");
+    let answer = tokio::time::timeout(SOON, waiting).await;
+    let answer = answer.expect("at once").expect("a client does not panic");
+    assert_eq!(answer.status.as_u16(), 503, "{answer:?}");
+    assert!(answer.field("retry-after").is_some(), "{answer:?}");
+    let status = answer.field("proxy-status").unwrap_or_default();
+    assert!(status.contains("destination_unavailable"), "{status}");
+    // Whoever asks now is told that there is nothing.
+    fetch_from(address, "down.org", "/")
+        .await
+        .expect_status(404);
 }
 
 #[tokio::test]

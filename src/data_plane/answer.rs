@@ -114,7 +114,7 @@ pub(super) fn status(reason: Reason) -> StatusCode {
         | Reason::BadAnswer
         | Reason::AnswerTooLarge
         | Reason::BadUpgrade => StatusCode::BAD_GATEWAY,
-        Reason::HoldFull | Reason::HoldTimeout => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::HoldFull | Reason::HoldTimeout | Reason::Removed => StatusCode::SERVICE_UNAVAILABLE,
         Reason::AnswerTimeout | Reason::Cut => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -135,7 +135,7 @@ fn proxy_error(reason: Reason) -> &'static str {
         Reason::Internal => "proxy_internal_error",
         Reason::ConnectionRefused => "connection_refused",
         Reason::ConnectionTimeout => "connection_timeout",
-        Reason::ConnectionFailed | Reason::HoldFull | Reason::HoldTimeout => {
+        Reason::ConnectionFailed | Reason::HoldFull | Reason::HoldTimeout | Reason::Removed => {
             "destination_unavailable"
         }
         Reason::ConnectionLost => "connection_terminated",
@@ -167,7 +167,9 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::BadAnswer | Reason::AnswerTooLarge | Reason::BadUpgrade => {
             "The application gave an answer that cannot be passed on."
         }
-        Reason::HoldFull | Reason::HoldTimeout => "The application is not available just now.",
+        Reason::HoldFull | Reason::HoldTimeout | Reason::Removed => {
+            "The application is not available just now."
+        }
         Reason::AnswerTimeout | Reason::Cut => "The application did not answer in time.",
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Queue {
     room: Cell<usize>,
     /// How many were let go and are not answered yet.
     going: Cell<usize>,
+    /// Nobody will be let go any more.
+    closed: Cell<bool>,
 }
 
 /// A request's place: the time of its first arrival, which it keeps when it must wait again.
@@ -54,6 +56,8 @@ pub(super) enum NoTurn {
     Full,
     /// It waited as long as it may.
     TimedOut,
+    /// The app is served no more: nothing will ever be live.
+    Removed,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,18 @@ impl Queue {
             publications: Cell::new(0),
             room: Cell::new(0),
             going: Cell::new(0),
+            closed: Cell::new(false),
         }
+    }
+
+    /// The app is served no more: whoever waits has waited long enough, and so has whoever comes.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        let mut waiting = self.waiting.borrow_mut();
+        let wakers = waiting
+            .values_mut()
+            .filter_map(|waiter| waiter.waker.take());
+        wakers.for_each(Waker::wake);
     }
 
     /// Whether a new request has to wait behind others: those that could go now and have no turn yet. Those that wait for
@@ -124,7 +139,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// When there is no room to wait, or at `until`.
+    /// When there is no room to wait, at `until`, or when the app is served no more.
     ///
     /// # Cancel safety
     ///
@@ -142,21 +157,26 @@ impl Queue {
             let mut waiting = self.waiting.borrow_mut();
             let waiter = waiting.get_mut(&place).expect("only the stay removes it");
             if waiter.called {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
+            }
+            if self.closed.get() {
+                return Poll::Ready(Err(NoTurn::Removed));
             }
             waiter.waker = Some(cx.waker().clone());
             Poll::Pending
         });
         let result = timeout_at(until, called).await;
+        let result = result.unwrap_or(Err(NoTurn::TimedOut));
         stay.took_turn = result.is_ok();
         stay.outcome = match result {
             Ok(()) => HoldOutcome::Released,
-            Err(_) => late,
+            Err(NoTurn::TimedOut) => late,
+            Err(NoTurn::Full | NoTurn::Removed) => HoldOutcome::Refused,
         };
         // Nothing may come between leaving the queue with a turn and owning that turn.
         let turn = result.map(|()| Turn(Rc::clone(self)));
         drop(stay);
-        turn.map_err(|_| NoTurn::TimedOut)
+        turn
     }
 
     fn enter(self: &Rc<Self>, place: Place, seen: Seen) -> Result<Stay<'_>, NoTurn> {

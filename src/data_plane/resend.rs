@@ -216,7 +216,7 @@ impl Attempts {
             let turn = hold.wait(place, self.seen, look, HoldOutcome::Released);
             turn.await.map(Some).or_else(|no_turn| match no_turn {
                 NoTurn::TimedOut => Ok(None),
-                NoTurn::Full => Err(NoTurn::Full),
+                NoTurn::Full | NoTurn::Removed => Err(no_turn),
             })
         } else {
             let turn = hold.wait(place, self.seen, end, HoldOutcome::TimedOut);
@@ -225,6 +225,7 @@ impl Attempts {
         self.turn = turn.map_err(|no_turn| match no_turn {
             NoTurn::Full => Reason::HoldFull,
             NoTurn::TimedOut => reason,
+            NoTurn::Removed => Reason::Removed,
         })?;
         self.tried.clear();
         self.may_live = false;

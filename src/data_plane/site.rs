@@ -92,6 +92,7 @@ impl Site {
     pub(super) fn leave(&self) {
         self.is_gone.set(true);
         self.live.forget();
+        self.hold.close();
         if let Some(listening) = self.listening.take() {
             listening.abort();
         }

@@ -84,6 +84,19 @@ async fn past_its_time_it_waits_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn for_an_app_that_is_removed_nobody_waits() {
+    let world = world(10);
+    let mut held = Box::pin(world.wait());
+    assert!(held.as_mut().now_or_never().is_none());
+    world.queue.close();
+    let since = Instant::now();
+    assert_eq!(held.await.unwrap_err(), NoTurn::Removed);
+    assert_eq!(world.wait().await.unwrap_err(), NoTurn::Removed);
+    assert_eq!(since.elapsed(), Duration::ZERO);
+    assert_eq!(world.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn past_the_limit_there_is_no_room() {
     let world = world(1);
     let mut first = Box::pin(world.wait());

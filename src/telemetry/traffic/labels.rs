@@ -123,6 +123,8 @@ labels! {
         HoldFull = "hold_full",
         /// Waited for a live generation as long as a request may.
         HoldTimeout = "hold_timeout",
+        /// Waited for a live generation of an app that is served no more.
+        Removed = "app_removed",
         /// The head of the answer did not come in time.
         AnswerTimeout = "answer_timeout",
         /// Its generation had to stop before it answered.
