@@ -19,6 +19,7 @@ use support::world::{APP, Hitless, SOON};
 
 const UNIT: &str = include_str!("../deploy/hitless.service");
 const DROP_IN: &str = include_str!("../deploy/notify-reload.conf");
+const ROTATION: &str = include_str!("../deploy/logrotate.conf");
 const DOCKERFILE: &str = include_str!("../deploy/Dockerfile");
 
 /// Where the files say that hitless is.
@@ -143,6 +144,55 @@ fn the_drop_in_leaves_reloading_to_the_signal() {
     assert_eq!(only(DROP_IN, "Type"), "notify-reload");
     assert_eq!(only(DROP_IN, "ReloadSignal"), "SIGHUP");
     assert_eq!(only(DROP_IN, "ExecReload"), "");
+}
+
+/// What logrotate runs behind the rotation, with a `systemctl` that does as the real one would and nothing else.
+#[tokio::test]
+async fn the_rotation_of_the_access_log_opens_a_new_file() {
+    let logs = format!("/var/log/{}/", only(UNIT, "LogsDirectory"));
+    assert!(
+        ROTATION
+            .lines()
+            .any(|line| line == format!("{logs}*.log {{"))
+    );
+    let folder = tempfile::tempdir().expect("the system has a temporary folder");
+    let (log, old) = (
+        folder.path().join("access.log"),
+        folder.path().join("access.log.1"),
+    );
+    let mut hitless = Hitless::of(&App::demo())
+        .access_log(log.display())
+        .start()
+        .await;
+    let systemctl = folder.path().join("systemctl");
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = 'kill --kill-whom=main --signal=USR1 hitless.service' ] && kill -USR1 {}\n",
+        hitless.program().pid()
+    );
+    fs::write(&systemctl, script).expect("the folder can be written to");
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("it is ours");
+
+    fs::rename(&log, &old).expect("it is there from the start on");
+    let mut lines = ROTATION
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != "postrotate");
+    let command = lines.nth(1).expect("there is a command");
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let ran = program::run(Path::new("sh"), ["-c", command], &[("PATH", &path)], SOON).await;
+    ran.expect_status(0, "postrotate");
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !log.exists() {
+        assert!(tokio::time::Instant::now() < deadline, "no new file");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    hitless.get("/").await.expect_status(200);
+    assert_eq!(hitless.stop().await, 0);
+    assert!(fs::read_to_string(&log).is_ok_and(|text| text.contains("GET / ")));
 }
 
 #[tokio::test]
