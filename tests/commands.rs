@@ -189,6 +189,25 @@ async fn whoever_has_seen_enough_of_a_drain_leaves_with_the_verdict() {
 }
 
 #[tokio::test]
+async fn on_a_terminal_a_probation_that_is_waited_for_is_seen_to_go_on() {
+    let app = App::demo();
+    let hitless = Hitless::start(&app).await;
+    let words = ["--through-probation", "--probation", "1s"];
+    let arguments = reload_arguments(&hitless, &words);
+    let on = program::run_on_terminal_of(60, program::hitless(), arguments, &[], SOON);
+    let (status, written) = on.await;
+    assert_eq!(status, 0, "{written}");
+    assert!(
+        written.contains("app: generation 2 is on probation"),
+        "{written}"
+    );
+    assert!(
+        screen(&written).contains("app: it has proved itself"),
+        "{written}"
+    );
+}
+
+#[tokio::test]
 async fn interrupting_a_reload_on_a_terminal_does_not_interrupt_it() {
     let (_app, mut hitless) = slow(2).await;
     let arguments = reload_arguments(&hitless, &[]);

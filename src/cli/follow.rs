@@ -119,6 +119,9 @@ async fn to_end(
         };
         let Some(update) = next else { break };
         show(&update, waiting.json, screen);
+        if watched && waiting.through_probation {
+            show_probation(&update, screen);
+        }
         seen.see(&update);
         let is_asked = seen.nothing || !matches!(update, Progress::Configured { .. });
         if waiting.only_accepted && is_asked {
@@ -182,6 +185,15 @@ fn too_late(timeout: Duration, waiting: Waiting) -> ExitCode {
         "{end} after {waited}; it goes on, and hitless status shows how it ends"
     ));
     ExitCode::from(exit::FAILED)
+}
+
+/// Behind a verdict nothing is told for as long as a probation goes on, which may be half a minute.
+fn show_probation(update: &Progress, screen: &mut Screen) {
+    if let Progress::Verdict { app, status, .. } = update
+        && let (VerdictWord::Live, Some(generation)) = (status.verdict, status.generation)
+    {
+        screen.now(&format!("{app}: generation {generation} is on probation"));
+    }
 }
 
 /// What a program reads goes to stdout, what a person reads to stderr.
