@@ -251,10 +251,11 @@ fn architecture_md_names_every_room() {
 }
 
 /// Tools that `tests/run` provisions, and knows how to do without.
-const TOOLS: [&str; 22] = [
+const TOOLS: [&str; 23] = [
     "Tornado",
     "gunicorn",
     "uvicorn",
+    "hypercorn",
     "Node",
     "aiohttp",
     "websockets",

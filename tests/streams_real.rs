@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 /// Of each kind: `websockets`, `aiohttp`, and event streams of `aiohttp`.
 const EACH: usize = 4;
 
+/// What makes hitless speak HTTP/2 to the app.
+const H2C: &str = "protocol = \"h2c\"";
+
 /// Starts the clients of `tests/streams/clients.py`, and waits until all are there.
 async fn clients(hitless: &Hitless, rounds: u32) -> JoinHandle<Ran> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams/clients.py");
@@ -54,10 +57,10 @@ fn expect(told: &[Value], client: &str, key: &str, value: &Value) {
 }
 
 /// Three reloads that nobody notices, and one that closes.
-async fn live_through_reloads(app: &App) {
+async fn live_through_reloads(app: &App, more: &str) {
     let settings = |streams: &str| {
         format!(
-            "[app.{APP}.drain]\nstreams = \"{streams}\"\nclose_spread = \"2s\"\n[app.{APP}.failover]\nprobation = 0"
+            "{more}\n[app.{APP}.drain]\nstreams = \"{streams}\"\nclose_spread = \"2s\"\n[app.{APP}.failover]\nprobation = 0"
         )
     };
     let mut hitless = Hitless::of(app).setting(&settings("wait")).start().await;
@@ -100,23 +103,84 @@ async fn live_through_reloads(app: &App) {
 #[tokio::test]
 #[ignore = "needs Tornado, websockets and aiohttp: run tests/run"]
 async fn streams_of_a_tornado() {
-    live_through_reloads(&App::tornado()).await;
+    live_through_reloads(&App::tornado(), "").await;
 }
 
 #[tokio::test]
 #[ignore = "needs uvicorn, websockets and aiohttp: run tests/run"]
 async fn streams_of_a_uvicorn() {
-    live_through_reloads(&App::uvicorn()).await;
+    live_through_reloads(&App::uvicorn(), "").await;
+}
+
+#[tokio::test]
+#[ignore = "needs hypercorn, websockets and aiohttp: run tests/run"]
+async fn streams_of_a_hypercorn_that_is_spoken_to_in_http2() {
+    live_through_reloads(&App::hypercorn(), H2C).await;
+}
+
+/// The same for a client of HTTP/2, with this app behind it.
+async fn over_http2(app: &App, more: &str) {
+    let drain = format!("{more}\n[app.{APP}.drain]\nclose_spread = 0\nstreams = \"wait\"");
+    let mut hitless = Hitless::of(app).setting(&drain).start().await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/streams/over_http2.py");
+    let script = script.display().to_string();
+    let address = hitless.address().to_string();
+    let open = |rounds: &str| {
+        let words = [script.clone(), address.clone(), rounds.to_owned()];
+        tokio::spawn(async move { program::run(&python(), words, &[], SOON * 3).await })
+    };
+    let patient = open("200");
+    let counted = hitless.metrics_until("hitless_streams", APP, 1.0);
+    assert_eq!(counted.await, 1.0);
+    for version in 2..=3 {
+        app.deploy(&Release::good(version));
+        hitless.reload().await.expect_status(0, "a reload");
+    }
+    let ran = patient.await.expect("running a program does not panic");
+    let told = &ran.expect_status(0, "the client").json()[0];
+    assert_eq!(
+        *told,
+        serde_json::json!({"rounds": 200, "code": 1000, "ended": true, "resets": {}})
+    );
+    hitless.stop().await;
+
+    app.deploy(&Release::good(1));
+    let drain = drain.replace("wait", "close");
+    let mut hitless = Hitless::of(app).setting(&drain).start().await;
+    let address = hitless.address().to_string();
+    let words = [script, address, "0".to_owned()];
+    let closed = tokio::spawn(async move { program::run(&python(), words, &[], SOON * 3).await });
+    let counted = hitless.metrics_until("hitless_streams", APP, 1.0);
+    assert_eq!(counted.await, 1.0);
+    app.deploy(&Release::good(2));
+    hitless.reload().await.expect_status(0, "a reload");
+    let ran = closed.await.expect("running a program does not panic");
+    let told = &ran.expect_status(0, "the client").json()[0];
+    assert_eq!(told["code"], 1012, "{told}");
+    assert_eq!(told["ended"], true, "{told}");
+    hitless.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs hypercorn and hyperframe: run tests/run"]
+async fn a_websocket_over_http2_of_a_hypercorn_that_is_spoken_to_in_http2() {
+    over_http2(&App::hypercorn(), H2C).await;
+}
+
+#[tokio::test]
+#[ignore = "needs hyperframe: run tests/run"]
+async fn a_websocket_over_http2_of_the_built_in_app() {
+    over_http2(&App::demo(), "").await;
 }
 
 #[tokio::test]
 #[ignore = "needs Node, websockets and aiohttp: run tests/run"]
 async fn streams_of_a_node() {
-    live_through_reloads(&App::node()).await;
+    live_through_reloads(&App::node(), "").await;
 }
 
 #[tokio::test]
 #[ignore = "needs websockets and aiohttp: run tests/run"]
 async fn streams_of_the_built_in_app() {
-    live_through_reloads(&App::demo()).await;
+    live_through_reloads(&App::demo(), "").await;
 }

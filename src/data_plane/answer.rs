@@ -113,7 +113,8 @@ pub(super) fn status(reason: Reason) -> StatusCode {
         | Reason::ConnectionLost
         | Reason::BadAnswer
         | Reason::AnswerTooLarge
-        | Reason::BadUpgrade => StatusCode::BAD_GATEWAY,
+        | Reason::BadUpgrade
+        | Reason::NoWebsockets => StatusCode::BAD_GATEWAY,
         Reason::HoldFull | Reason::HoldTimeout | Reason::Removed => StatusCode::SERVICE_UNAVAILABLE,
         Reason::AnswerTimeout | Reason::Cut => StatusCode::GATEWAY_TIMEOUT,
     }
@@ -141,7 +142,7 @@ fn proxy_error(reason: Reason) -> &'static str {
         Reason::ConnectionLost => "connection_terminated",
         Reason::BadAnswer => "http_protocol_error",
         Reason::AnswerTooLarge => "http_response_header_section_size",
-        Reason::BadUpgrade => "http_upgrade_failed",
+        Reason::BadUpgrade | Reason::NoWebsockets => "http_upgrade_failed",
         Reason::AnswerTimeout | Reason::Cut => "http_response_timeout",
     }
 }
@@ -167,6 +168,7 @@ fn sentence(reason: Reason) -> &'static str {
         Reason::BadAnswer | Reason::AnswerTooLarge | Reason::BadUpgrade => {
             "The application gave an answer that cannot be passed on."
         }
+        Reason::NoWebsockets => "The application takes no WebSockets over HTTP/2.",
         Reason::HoldFull | Reason::HoldTimeout | Reason::Removed => {
             "The application is not available just now."
         }

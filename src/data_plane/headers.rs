@@ -11,7 +11,7 @@ mod http2;
 mod present;
 
 pub(super) use self::forwarded::Origin;
-pub(super) use self::handshake::{Handshake, without_upgrade};
+pub(super) use self::handshake::{Handshake, Proof, without_upgrade};
 pub(super) use self::host::host_of;
 pub(super) use self::http2::{from_http2, to_http2};
 pub(super) use self::present::Present;

@@ -432,7 +432,8 @@ fn resendable(failure: Failure) -> Option<(ResendReason, Written)> {
         Failure::Lost => Some((ResendReason::Lost, Written::Yes)),
         Failure::Recalled => Some((ResendReason::Failover, Written::Yes)),
         Failure::NoSocket
-        | Failure::BadHost
+        | Failure::BadRequest
+        | Failure::NoWebsockets
         | Failure::Truncated
         | Failure::BadAnswer
         | Failure::AnswerTooLarge

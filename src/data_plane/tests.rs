@@ -3,6 +3,7 @@
 mod asking;
 mod buffering;
 mod ending;
+mod extended;
 mod limits;
 mod messages;
 mod multiplexed;

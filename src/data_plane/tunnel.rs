@@ -25,7 +25,7 @@ use super::body::Source;
 use super::exchange::{Exchange, Order};
 use super::headers;
 use super::record::{Line, Record};
-use super::upstream::Carrier;
+use super::upstream::{Carrier, Stream};
 use super::wire::{Io, Socket};
 use super::worker::Seat;
 use crate::telemetry::traffic::{Closed, Reason, StreamKind};
@@ -33,6 +33,8 @@ use crate::telemetry::traffic::{Closed, Reason, StreamKind};
 /// A tunnel whose ends are not there yet.
 struct Tunnel {
     exchange: Exchange,
+    /// Its part of a connection of HTTP/2 to the app.
+    _stream: Option<Box<Stream>>,
     /// A tunnel is a client connection, whatever task it lives in.
     seat: Seat,
     /// Written when it ends.
@@ -57,10 +59,10 @@ pub(super) fn open(
         return Err(Reason::BadUpgrade);
     }
     let app = hyper::upgrade::on(&mut response);
-    carrier.detach();
     exchange.become_stream(StreamKind::Websocket);
     let tunnel = Tunnel {
         exchange,
+        _stream: carrier.detach(),
         seat,
         line: RefCell::new(record.take_line(response.status())),
     };

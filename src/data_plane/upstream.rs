@@ -4,12 +4,14 @@
 
 mod connect;
 mod failure;
+mod greeting;
 mod multiplexed;
 mod pool;
 mod shared;
 
 pub(super) use self::failure::{Failed, Failure};
 pub(super) use self::pool::{Carrier, InFlight, Link};
+pub(super) use self::shared::Stream;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -148,7 +150,8 @@ impl Upstream {
         terms: Terms<'_>,
     ) -> Result<Reply, Box<Failed>> {
         if self.app.config.protocol == AppProtocol::H2c {
-            return self.send_multiplexed(exchange, request, terms).await;
+            // Not a part of what requests to other apps carry.
+            return Box::pin(self.send_multiplexed(exchange, request, terms)).await;
         }
         let patience = terms.patience;
         let mut request = request;

@@ -1,18 +1,25 @@
-//! The opening handshake of a WebSocket (RFC 6455 section 4) that hitless makes for a client of HTTP/2 (RFC 8441), who sends
-//! no key and gets no proof.
+//! The opening handshake of a WebSocket, as HTTP/1.1 has it (RFC 6455 section 4) and as HTTP/2 does (RFC 8441), which knows
+//! neither key nor proof: hitless makes the one for a client of HTTP/2, and the other for an app of it.
 
 use http::header::{
-    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::ext::Protocol;
 use sha1::{Digest, Sha1};
+
+use crate::telemetry::traffic::Reason;
 
 /// RFC 6455 section 1.3.
 const PROOF: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What the client may not say of a handshake that is not its own.
 const OURS: [HeaderName; 2] = [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT];
+
+/// The proof that is made for an app of HTTP/2.
+#[derive(Clone, Debug)]
+pub(in crate::data_plane) struct Proof(HeaderValue);
 
 /// A handshake that hitless has begun with the app.
 #[derive(Debug)]
@@ -63,6 +70,57 @@ impl Handshake {
     }
 }
 
+// === impl Proof ===
+
+impl Proof {
+    /// Turns the GET that asks for a WebSocket into a CONNECT that does, but for its target, and makes the proof. Any other
+    /// request stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// It has no key that RFC 6455 section 4.1 knows, or several.
+    pub(super) fn prepare<B>(request: &mut Request<B>) -> Result<(), Reason> {
+        let headers = request.headers_mut();
+        if !headers.contains_key(UPGRADE) {
+            return Ok(());
+        }
+        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+        let (Some(key), None) = (keys.next(), keys.next()) else {
+            return Err(Reason::BadRequest);
+        };
+        let key = key.to_str().ok().map(str::trim);
+        let key = key.filter(|key| is_key(key)).ok_or(Reason::BadRequest)?;
+        let proof = HeaderValue::from_str(&proof_of(key)).expect("base64 is visible ASCII");
+        for name in OURS {
+            headers.remove(name);
+        }
+        *request.method_mut() = Method::CONNECT;
+        let extensions = request.extensions_mut();
+        extensions.insert(Protocol::from_static("websocket"));
+        extensions.insert(Self(proof));
+        Ok(())
+    }
+
+    /// What was made for this request. None: it asks for no WebSocket.
+    pub(in crate::data_plane) fn of<B>(request: &Request<B>) -> Option<Self> {
+        request.extensions().get::<Self>().cloned()
+    }
+
+    /// Turns the app's answer into that of HTTP/1.1. Says no when there is a tunnel that hyper knows nothing of.
+    pub(in crate::data_plane) fn put<B>(&self, response: &mut Response<B>) -> bool {
+        if response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, self.0.clone());
+            return true;
+        }
+        !response.status().is_success()
+    }
+}
+
 /// Takes from the head of a tunnel over HTTP/2 what only HTTP/1.1 has.
 pub(in crate::data_plane) fn without_upgrade(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
@@ -74,6 +132,13 @@ fn proof_of(key: &str) -> String {
     hash.update(key.as_bytes());
     hash.update(PROOF);
     base64(&hash.finalize())
+}
+
+/// Whether these are 16 bytes in base64.
+fn is_key(key: &str) -> bool {
+    let digits = key.strip_suffix("==").unwrap_or_default().as_bytes();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    digits.len() == 22 && digits.iter().all(is_digit)
 }
 
 /// RFC 4648 section 4.
@@ -144,6 +209,75 @@ mod tests {
         let mut right = right.body(()).unwrap();
         assert!(handshake.is_answered_by(&mut right));
         assert_eq!(right.status(), 200);
+    }
+
+    fn upgrade(keys: &[&str]) -> Request<()> {
+        let mut request = Request::builder()
+            .uri("/chat?a=b")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13");
+        for key in keys {
+            request = request.header("sec-websocket-key", *key);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn a_get_becomes_a_connect_and_the_proof_is_made_here() {
+        let mut request = upgrade(&["dGhlIHNhbXBsZSBub25jZQ=="]);
+        Proof::prepare(&mut request).unwrap();
+        let proof = Proof::of(&request).unwrap();
+        assert_eq!(request.method(), Method::CONNECT);
+        let protocol = request.extensions().get::<Protocol>().unwrap();
+        assert_eq!(protocol.as_str(), "websocket");
+        assert!(!request.headers().contains_key("sec-websocket-key"));
+        assert_eq!(request.headers()["sec-websocket-version"], "13");
+        let response = Response::builder().header("content-length", 0);
+        let response = response.header("sec-websocket-protocol", "chat");
+        let mut response = response.body(()).unwrap();
+        assert!(proof.put(&mut response));
+        assert_eq!(response.status(), 101);
+        let headers = response.headers();
+        assert_eq!(
+            headers["sec-websocket-accept"],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        assert_eq!(headers["upgrade"], "websocket");
+        assert_eq!(headers["sec-websocket-protocol"], "chat");
+        assert!(!headers.contains_key("content-length"));
+    }
+
+    #[test]
+    fn another_answer_stays_one_unless_it_is_a_tunnel_that_nobody_holds() {
+        for (status, passable) in [(403, true), (302, true), (503, true), (204, false)] {
+            let mut request = upgrade(&["dGhlIHNhbXBsZSBub25jZQ=="]);
+            Proof::prepare(&mut request).unwrap();
+            let proof = Proof::of(&request).unwrap();
+            let mut response = Response::builder().status(status).body(()).unwrap();
+            assert_eq!(proof.put(&mut response), passable, "{status}");
+            assert_eq!(response.status(), status);
+        }
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes() {
+        let good = "dGhlIHNhbXBsZSBub25jZQ==";
+        for keys in [
+            &[][..],
+            &[""],
+            &["dGhlIHNhbXBsZSBub25jZQ"],
+            &["dGhlIHNhbXBsZSBub25jZS4u"],
+            &["dGhl-HNhbXBsZSBub25jZQ=="],
+            &[good, good],
+        ] {
+            let mut request = upgrade(keys);
+            let refused = Proof::prepare(&mut request);
+            assert_eq!(refused.unwrap_err(), Reason::BadRequest, "{keys:?}");
+        }
+        let mut plain = Request::new(());
+        Proof::prepare(&mut plain).unwrap();
+        assert!(Proof::of(&plain).is_none());
+        assert_eq!(plain.method(), Method::GET);
     }
 
     #[test]

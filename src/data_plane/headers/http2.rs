@@ -4,6 +4,7 @@ use http::header::{CONNECTION, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Request};
 
+use super::handshake::Proof;
 use crate::telemetry::traffic::Reason;
 
 /// Leaves a request in the form in which HTTP/1.1 would have brought it: its host in `Host`, its cookies on one line.
@@ -24,12 +25,14 @@ pub(in crate::data_plane) fn from_http2<B>(
     Ok(())
 }
 
-/// Turns a request that was rewritten for an app into one of HTTP/2. One that is one already stays as it is.
+/// Turns a request that was rewritten for an app into one of HTTP/2, and one that asks for a WebSocket into a CONNECT with
+/// its [`Proof`]. One that is one already stays as it is.
 ///
 /// # Errors
 ///
-/// The host cannot be an authority.
+/// The host cannot be an authority, or a WebSocket is not asked for as it must be.
 pub(in crate::data_plane) fn to_http2<B>(request: &mut Request<B>) -> Result<(), Reason> {
+    Proof::prepare(request)?;
     let headers = request.headers_mut();
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);

@@ -11,7 +11,7 @@ use crate::data_plane::{AppConfig, ClientConfig, Phase};
 use crate::live::{Backend, Generation};
 use crate::telemetry::traffic::{Closed, ResendOutcome, ResendReason, StreamKind};
 
-const CLOSE_1012: &str = "\u{88}\u{2}\u{3}\u{f4}";
+pub(super) const CLOSE_1012: &str = "\u{88}\u{2}\u{3}\u{f4}";
 
 /// A tunnel that is open, its client and its app.
 async fn opened(world: &World) -> (Peer, Peer, Arc<Generation<Backend>>) {
@@ -31,7 +31,7 @@ fn close(generation: &Generation<Backend>) {
 }
 
 /// A frame as clients send it, with a mask that changes nothing.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     assert!(length < 126);
     [&[first, 0x80 | length, 0, 0, 0, 0], payload].concat()
@@ -39,7 +39,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// The code of a masked Close frame that is all there is.
 #[track_caller]
-fn code_of(frame: &str) -> u16 {
+pub(super) fn code_of(frame: &str) -> u16 {
     let bytes: Vec<u8> = frame.chars().map(|byte| byte as u8).collect();
     let [0x88, 0x82, first, second, _, _, high, low] = bytes[..] else {
         panic!("no masked Close: {bytes:02x?}");

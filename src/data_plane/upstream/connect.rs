@@ -41,6 +41,8 @@ pub(super) async fn connect(
 /// The same for HTTP/2, by prior knowledge.
 pub(super) async fn connect_shared(address: &Address, limit: Duration) -> Result<Shared, Failure> {
     let socket = open_within(address, limit).await?;
+    // What goes over it may say nothing for hours, and nothing else asks whether the app is there.
+    socket.notice_death();
     shared::handshake(Wire::new(socket, Arc::default())).await
 }
 

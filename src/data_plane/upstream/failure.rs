@@ -32,8 +32,10 @@ pub(in crate::data_plane) enum Failure {
     NoSocket,
     /// Not written: a fresh connection closed before. (An idle one that did is replaced at once.)
     Unwritten,
-    /// Not written: its host cannot be named in HTTP/2.
-    BadHost,
+    /// Not written: its host, or the key of its WebSocket, is nothing that HTTP/2 could bring to the app.
+    BadRequest,
+    /// Not written: it asks for a WebSocket, and the app takes none over HTTP/2.
+    NoWebsockets,
     /// Written, and the app said that it had not looked at it: REFUSED_STREAM, or GOAWAY above it.
     NotTaken,
     /// Written on a connection that had been idle, which closed without a byte of the answer.
@@ -165,7 +167,8 @@ impl Failure {
             | Self::AnswerTooLarge
             | Self::AnswerTimedOut => true,
             Self::NoSocket
-            | Self::BadHost
+            | Self::BadRequest
+            | Self::NoWebsockets
             | Self::NotTaken
             | Self::LostReused
             | Self::BadBody
@@ -191,7 +194,8 @@ impl From<Failure> for Reason {
             | Failure::Truncated => Self::ConnectionLost,
             Failure::BadAnswer => Self::BadAnswer,
             Failure::AnswerTooLarge => Self::AnswerTooLarge,
-            Failure::BadBody | Failure::BadHost => Self::BadRequest,
+            Failure::BadBody | Failure::BadRequest => Self::BadRequest,
+            Failure::NoWebsockets => Self::NoWebsockets,
             Failure::ClientGone => Self::ClientGone,
             Failure::BodyTooLarge => Self::BodyTooLarge,
             Failure::BodyTimedOut => Self::BodyTimeout,

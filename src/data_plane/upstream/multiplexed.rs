@@ -1,16 +1,18 @@
 //! Sending a request to an app that speaks HTTP/2.
 
 use std::pin::pin;
+use std::rc::Rc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::failure::{explain_stream, is_reset};
-use super::shared::Stream;
+use super::greeting::Said;
+use super::shared::{Shared, Stream};
 use super::{Carrier, Failed, Failure, Reply, Terms, Upstream, attended, connect, tell_connected};
 use crate::data_plane::body::{Patience, RequestBody};
 use crate::data_plane::exchange::Exchange;
-use crate::data_plane::headers;
+use crate::data_plane::headers::{self, Proof};
 use crate::telemetry::traffic::Connected;
 
 impl Upstream {
@@ -23,7 +25,12 @@ impl Upstream {
     ) -> Result<Reply, Box<Failed>> {
         let patience = terms.patience;
         if headers::to_http2(&mut request).is_err() {
-            return Err(Failed::boxed(Failure::BadHost, None));
+            return Err(Failed::boxed(Failure::BadRequest, None));
+        }
+        if let Some(proof) = Proof::of(&request) {
+            return self
+                .send_websocket(exchange, request, &proof, patience)
+                .await;
         }
         let pool = exchange.seat().pool();
         if !terms.fresh {
@@ -67,18 +74,9 @@ impl Upstream {
             }
         }
         let dialing = shares.dial();
-        let connecting = connect::connect_shared(
-            exchange.seat().pool().address(),
-            self.config.get().connect_timeout,
-        );
-        let connected = attended(exchange, patience, pin!(connecting)).await?;
-        self.count_connected(
-            exchange,
-            connected.as_ref().map(|_| ()).map_err(|error| *error),
-        );
-        match connected {
+        match self.connect_shared(exchange, patience).await {
             Ok(shared) => {
-                let stream = shares.keep(shared, self.retired.get());
+                let stream = shares.keep(&Rc::new(shared), self.retired.get());
                 dialing.ended(Ok(()));
                 Ok(stream)
             }
@@ -86,6 +84,60 @@ impl Upstream {
                 dialing.ended(Err(failure));
                 Err(failure)
             }
+        }
+    }
+
+    async fn connect_shared(
+        &self,
+        exchange: &Exchange,
+        patience: &Patience,
+    ) -> Result<Shared, Failure> {
+        let connecting = connect::connect_shared(
+            exchange.seat().pool().address(),
+            self.config.get().connect_timeout,
+        );
+        let connected = attended(exchange, patience, pin!(connecting)).await?;
+        let result = connected.as_ref().map(|_| ()).map_err(|error| *error);
+        self.count_connected(exchange, result);
+        connected
+    }
+
+    /// Asks for a WebSocket, on a connection of its own: it may last for days, and neither what its app does not read nor how
+    /// its app ends it may concern anybody else.
+    async fn send_websocket(
+        &self,
+        exchange: &Exchange,
+        request: Request<RequestBody>,
+        proof: &Proof,
+        patience: &Patience,
+    ) -> Result<Reply, Box<Failed>> {
+        let shares = exchange.seat().pool().shares();
+        if shares.take_no_websockets() {
+            return Err(Failed::boxed(Failure::NoWebsockets, None));
+        }
+        let shared = match self.connect_shared(exchange, patience).await {
+            Ok(shared) => Rc::new(shared),
+            Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+        };
+        let said = attended(exchange, patience, pin!(shared.websockets())).await;
+        match said {
+            Ok(Said::TakesNot) => {
+                // It will do for others.
+                drop(shares.keep(&shared, self.retired.get()));
+                return Err(Failed::boxed(Failure::NoWebsockets, None));
+            }
+            // hyper knows that the connection is gone.
+            Ok(Said::Takes | Said::Nothing) => {}
+            Err(failure) => return Err(Failed::boxed(failure, Some(request))),
+        }
+        let mut stream = Shared::stream(&shared, false);
+        let sent = self.send_by(&mut stream, exchange, request, patience).await;
+        tell_connected(exchange, &sent);
+        let mut response = sent?;
+        if proof.put(&mut response) {
+            Ok((response, Carrier::Stream(stream)))
+        } else {
+            Err(Failed::boxed(Failure::BadAnswer, None))
         }
     }
 

@@ -63,7 +63,7 @@ pub(in crate::data_plane) enum Carrier {
     /// A connection of its own.
     Link(Link),
     /// A part of one.
-    Stream(#[expect(dead_code, reason = "it lasts as long as the answer")] Stream),
+    Stream(Stream),
 }
 
 // === impl Pool ===
@@ -189,10 +189,15 @@ impl Carrier {
         }
     }
 
-    /// The connection is a tunnel from now on, and its task ends by itself.
-    pub(in crate::data_plane) fn detach(self) {
-        if let Self::Link(link) = self {
-            link.detach();
+    /// What it carries is a tunnel from now on. A connection of its own ends by itself; a part of one is to be kept until
+    /// the tunnel has ended.
+    pub(in crate::data_plane) fn detach(self) -> Option<Box<Stream>> {
+        match self {
+            Self::Link(link) => {
+                link.detach();
+                None
+            }
+            Self::Stream(stream) => Some(Box::new(stream)),
         }
     }
 }

@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
+use super::greeting::{Greeting, Heard, Said};
 use crate::data_plane::body::{Cut, RequestBody};
 use crate::data_plane::wire::Io;
 
@@ -54,6 +56,7 @@ pub(super) struct Shared {
     /// How many the app allows at once, as far as it has said.
     allowed: Rc<Cell<usize>>,
     idle_since: Cell<Instant>,
+    greeting: Rc<Greeting>,
     /// Told when neither the pool nor a stream needs it any more.
     gone: Rc<Notify>,
 }
@@ -95,7 +98,9 @@ pub(super) async fn handshake(io: Io) -> Result<Shared, Failure> {
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(HEAD_BYTES_MAX)
         .initial_max_send_streams(STREAMS_MAX);
-    let handshake = builder.handshake::<_, RequestBody>(io).await;
+    let (heard, greeting) = Heard::new(io.into_inner());
+    let handshake = builder.handshake::<_, RequestBody>(TokioIo::new(heard));
+    let handshake = handshake.await;
     let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
     let allowed = Rc::new(Cell::new(STREAMS_MAX));
     let gone = Rc::<Notify>::default();
@@ -123,6 +128,7 @@ pub(super) async fn handshake(io: Io) -> Result<Shared, Failure> {
         streams: Cell::new(0),
         allowed,
         idle_since: Cell::new(Instant::now()),
+        greeting,
         gone,
     })
 }
@@ -139,12 +145,17 @@ impl Shares {
     }
 
     /// Keeps a connection for others, and gives its first stream.
-    pub(super) fn keep(&self, shared: Shared, retired: bool) -> Stream {
-        let shared = Rc::new(shared);
+    pub(super) fn keep(&self, shared: &Rc<Shared>, retired: bool) -> Stream {
         if !retired {
-            self.open.borrow_mut().push(Rc::clone(&shared));
+            self.open.borrow_mut().push(Rc::clone(shared));
         }
-        Shared::stream(&shared, false)
+        Shared::stream(shared, false)
+    }
+
+    /// Whether the app has said on one of them that it takes no WebSockets.
+    pub(super) fn take_no_websockets(&self) -> bool {
+        let open = self.open.borrow();
+        open.iter().any(|shared| shared.greeting.is(Said::TakesNot))
     }
 
     /// The connection of this stream takes no more.
@@ -210,13 +221,23 @@ impl Drop for Dialing<'_> {
 // === impl Shared ===
 
 impl Shared {
-    fn stream(shared: &Rc<Self>, was_idle: bool) -> Stream {
+    /// One more stream on it.
+    pub(super) fn stream(shared: &Rc<Self>, was_idle: bool) -> Stream {
         shared.streams.set(shared.streams.get() + 1);
         Stream {
             shared: Rc::clone(shared),
             cut: None,
             was_idle,
         }
+    }
+
+    /// Waits until it is known whether the app takes WebSockets.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn websockets(&self) -> Said {
+        self.greeting.said().await
     }
 
     fn is_closed(&self) -> bool {

@@ -119,6 +119,8 @@ labels! {
         AnswerTooLarge = "answer_too_large",
         /// The app switched to a protocol that nobody asked for.
         BadUpgrade = "bad_upgrade",
+        /// A WebSocket was asked for, and the app takes none over HTTP/2.
+        NoWebsockets = "no_websockets",
         /// As many requests as may wait do wait.
         HoldFull = "hold_full",
         /// Waited for a live generation as long as a request may.

@@ -136,6 +136,22 @@ impl App {
         Self::with_kind(Kind::Files(ASGI), folder, &command).deployed(&Release::good(1))
     }
 
+    /// The same under hypercorn, which speaks HTTP/2 as well.
+    pub fn hypercorn() -> Self {
+        let folder = temporary_folder();
+        let hypercorn = beside_python("hypercorn").display().to_string();
+        let app = format!("{}:app", folder.path().join("app").display());
+        let command = [
+            &hypercorn,
+            "--workers",
+            "0",
+            "--bind",
+            "127.0.0.1:{port}",
+            &app,
+        ];
+        Self::with_kind(Kind::Files(ASGI), folder, &command).deployed(&Release::good(1))
+    }
+
     /// An app for Node, at version 1.
     pub fn node() -> Self {
         let folder = temporary_folder();
