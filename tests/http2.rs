@@ -56,6 +56,39 @@ async fn requests_at_once_share_a_connection_that_outlives_reloads() {
 }
 
 #[tokio::test]
+async fn a_websocket_is_a_stream_of_its_connection_and_not_one_more_connection() {
+    let hitless = Hitless::start(&App::demo()).await;
+    let mut client = Http2::open(hitless.address()).await;
+    // By the end of this each side knows the other's settings.
+    assert_eq!(client.get("/").await.0, 200);
+    let mut tunnels = Vec::new();
+    for _ in 0..2 {
+        let mut request = client.request("CONNECT", "/ws", Bytes::new());
+        request.headers_mut().insert(
+            "sec-websocket-version",
+            http::HeaderValue::from_static("13"),
+        );
+        let protocol = hyper::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        let answer = client.sender.send_request(request).await;
+        let answer = answer.expect("it answers");
+        assert_eq!(answer.status(), 200);
+        tunnels.push(hyper::upgrade::on(answer).await.expect("it is a tunnel"));
+    }
+    let counted = hitless.metrics_until("hitless_streams", APP, 2.0);
+    assert_eq!(counted.await, 2.0);
+    let metrics = hitless.metrics().await;
+    let open = |protocol| metrics.sum("hitless_client_connections", &[("protocol", protocol)]);
+    assert_eq!((open("http1"), open("h2")), (0.0, 1.0));
+    drop(tunnels);
+    let deadline = Instant::now() + SOON;
+    while hitless.metrics().await.sum("hitless_streams", &[]) > 0.0 {
+        assert!(Instant::now() < deadline, "they have not ended");
+    }
+    assert_eq!(client.get("/").await.0, 200, "it goes on");
+}
+
+#[tokio::test]
 async fn a_stop_answers_what_is_under_way_and_then_ends_the_connection() {
     let mut hitless = Hitless::start(&App::demo()).await;
     let mut client = Http2::open(hitless.address()).await;

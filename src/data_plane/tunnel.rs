@@ -9,6 +9,7 @@ pub(super) mod way;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -27,7 +28,7 @@ use super::headers;
 use super::record::{Line, Record};
 use super::upstream::{Carrier, Stream};
 use super::wire::{Io, Socket};
-use super::worker::Seat;
+use super::worker::{Seat, Worker};
 use crate::telemetry::traffic::{Closed, Reason, StreamKind};
 
 /// A tunnel whose ends are not there yet.
@@ -35,8 +36,9 @@ struct Tunnel {
     exchange: Exchange,
     /// Its part of a connection of HTTP/2 to the app.
     _stream: Option<Box<Stream>>,
-    /// A tunnel is a client connection, whatever task it lives in.
-    seat: Seat,
+    worker: Rc<Worker>,
+    /// A tunnel is a client connection, whatever task it lives in. None: it is a part of one that has a seat.
+    _seat: Option<Seat>,
     /// Written when it ends.
     line: RefCell<Option<Line>>,
 }
@@ -51,7 +53,7 @@ pub(super) fn open(
     carrier: Carrier,
     asked: Option<OnUpgrade>,
     exchange: Exchange,
-    seat: Seat,
+    (worker, seat): (&Rc<Worker>, Option<Seat>),
     record: &mut Record,
 ) -> Result<Response<Source>, Reason> {
     let client = asked.ok_or(Reason::BadUpgrade)?;
@@ -63,7 +65,8 @@ pub(super) fn open(
     let tunnel = Tunnel {
         exchange,
         _stream: carrier.detach(),
-        seat,
+        worker: Rc::clone(worker),
+        _seat: seat,
         line: RefCell::new(record.take_line(response.status())),
     };
     spawn_local(tunnel.run(client, app));
@@ -86,7 +89,7 @@ impl Tunnel {
 
     /// Relays until both directions have ended, one has failed, or it is told otherwise.
     async fn relay(&self, mut relay: Relay<'_, Socket, Socket, Self>) {
-        let write_timeout = self.seat.worker().settings().client.write_timeout;
+        let write_timeout = self.worker.settings().client.write_timeout;
         let turn = tokio::select! {
             turn = relay.pass(write_timeout) => turn,
             () = self.told(Order::Close) => Turn::Close,
@@ -98,14 +101,14 @@ impl Tunnel {
             }
             Turn::ClientGone => {}
             Turn::ClientStalled => {
-                self.seat.worker().clients().closed(Closed::WriteTimeout);
+                self.worker.clients().closed(Closed::WriteTimeout);
                 relay.into_client().abort();
             }
         }
     }
 
     fn close_code(&self) -> CloseCode {
-        match self.seat.worker().phase() {
+        match self.worker.phase() {
             Phase::Serving => CloseCode::ServiceRestart,
             Phase::Closing | Phase::ClosingIdle | Phase::BreakingOff => CloseCode::GoingAway,
         }
@@ -113,7 +116,7 @@ impl Tunnel {
 
     /// Waits for an order to end that is at least as strong as this one. Who comes while all is ending has it already.
     async fn told(&self, least: Order) {
-        if least == Order::Close && self.seat.worker().phase() != Phase::Serving {
+        if least == Order::Close && self.worker.phase() != Phase::Serving {
             return;
         }
         poll_fn(|cx: &mut Context<'_>| match self.exchange.order() {
@@ -135,7 +138,7 @@ impl Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.seat.worker().tunnel_ended();
+        self.worker.tunnel_ended();
     }
 }
 

@@ -216,12 +216,14 @@ impl Call {
         if switched {
             let generation = exchange.generation();
             let asked = self.upgrade.take();
+            // That of a client of HTTP/2 goes on, with the tunnel as one of its streams.
+            let seat = self.handshake.is_none().then(|| client.successor());
             let opened = tunnel::open(
                 response,
                 carrier,
                 asked,
                 exchange,
-                client.successor(),
+                (client.worker(), seat),
                 record,
             );
             let outcomes = &generation.payload.outcomes;
