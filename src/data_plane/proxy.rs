@@ -90,6 +90,7 @@ async fn relay(
         let terms = Terms {
             patience: call.patience(),
             fresh: attempt.fresh,
+            shares: busy.pulse().is_of_stream(),
             now,
         };
         let sent = attempt.upstream.send(&attempt.exchange, request, terms);

@@ -24,6 +24,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Vectored writes up to this size are copied into one send; measured, larger ones are cheaper as they are.
 const GATHER_MAX: usize = 4096;
 
+/// How much is read at once of an answer of which little may wait. hyper has some three pieces of that size in hand.
+const READ_LITTLE: usize = 32 * 1024;
+
 /// A socket as hyper sees it.
 pub(super) type Io = TokioIo<Wire>;
 
@@ -61,6 +64,8 @@ pub(super) struct Pulse {
     called: AtomicBool,
     /// What goes to the client besides hyper's messages, once anything has.
     hints: OnceLock<Arc<Hints>>,
+    /// What is read waits for a client that has others waiting as well.
+    reads_little: AtomicBool,
     /// It is that of one message among others on the same connection.
     of_stream: bool,
 }
@@ -119,6 +124,21 @@ impl Wire {
         (self.socket, self.ahead)
     }
 
+    /// Reads no more than [`READ_LITTLE`].
+    #[cold]
+    fn poll_read_little(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = buf.remaining().min(READ_LITTLE);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
+        let result = Pin::new(&mut self.socket).poll_read(cx, &mut part);
+        let read = part.filled().len();
+        buf.advance(read);
+        result
+    }
+
     fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.pulse.written(&result);
         result
@@ -158,7 +178,11 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let result = Pin::new(&mut me.socket).poll_read(cx, buf);
+        let result = if me.pulse.reads_little.load(Relaxed) {
+            me.poll_read_little(cx, buf)
+        } else {
+            Pin::new(&mut me.socket).poll_read(cx, buf)
+        };
         if buf.filled().len() > before {
             me.pulse.heard.store(true, Relaxed);
         }
@@ -244,6 +268,11 @@ impl Pulse {
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.store(self.busy.load(Relaxed) + 1, Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// Whether little of what comes next is to be read at once.
+    pub(super) fn read_little(&self, little: bool) {
+        self.reads_little.store(little, Relaxed);
     }
 
     /// From here on only bytes that are read later count as heard.

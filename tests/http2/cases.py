@@ -711,6 +711,23 @@ def a_client_that_takes_nothing_slows_the_app_and_not_the_memory():
         assert grown < 48, f"{grown:.0f} MiB for 50 answers of 10 MB"
 
 
+@case
+def a_client_that_stops_amid_its_answers_slows_the_apps_and_not_the_memory():
+    # By then the app's connections have been read from in ever larger pieces, if anything lets them.
+    taken = 1_000_000
+    before = memory()
+    with opened(settings={4: taken}) as wire:
+        wire.windows = False
+        wire.send(WindowUpdateFrame(0, 100 * taken))
+        for stream in range(1, 200, 2):
+            wire.ask(stream, path="/big")
+        wire.hear(lambda wire: sum(map(len, wire.body.values())) == 100 * taken, 60)
+        assert len(wire.body) == 100 and set(map(len, wire.body.values())) == {taken}, vars(wire).keys()
+        wire.hear(lambda wire: False, 1)
+        grown = memory() - before
+        assert grown < 64, f"{grown:.0f} MiB for 100 answers of 10 MB"
+
+
 # --- times
 
 

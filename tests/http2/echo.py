@@ -12,6 +12,10 @@ import select
 import socketserver
 
 
+# Once for all: a hundred of them may be under way.
+BIG = b"x" * 10_000_000
+
+
 class Echo(socketserver.StreamRequestHandler):
     def handle(self):
         while self.one():
@@ -35,7 +39,7 @@ class Echo(socketserver.StreamRequestHandler):
             return False
         if path == "/big":
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n")
-            self.wfile.write(b"x" * 10_000_000)
+            self.wfile.write(BIG)
             return True
         if path == "/trailers":
             self.wfile.write(

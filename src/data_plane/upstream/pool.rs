@@ -228,6 +228,11 @@ impl Link {
         self.sender.try_send_request(request)
     }
 
+    /// Whether little of the next answer is to be read at once.
+    pub(super) fn read_little(&self, little: bool) {
+        self.pulse.read_little(little);
+    }
+
     /// Whether a byte came since the last request was sent.
     pub(super) fn has_heard(&self) -> bool {
         self.pulse.has_heard()
