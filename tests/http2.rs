@@ -89,6 +89,33 @@ async fn a_websocket_is_a_stream_of_its_connection_and_not_one_more_connection()
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_for_h2_is_counted_and_logged_as_well() {
+    let app = App::demo();
+    let log = app.folder().join("access");
+    let mut hitless = Hitless::of(&app).access_log(log.display()).start().await;
+    let mut client = Http2::open(hitless.address()).await;
+    for _ in 0..3 {
+        let mut request = client.request("GET", "/", Bytes::new());
+        let large = http::HeaderValue::from_str(&"x".repeat(70_000));
+        let headers = request.headers_mut();
+        headers.insert("x-large", large.expect("a valid value"));
+        let answer = client.sender.send_request(request).await;
+        assert_eq!(answer.expect("it answers").status(), 431);
+        // Between others, of any length.
+        for path in ["/", "/stream?chunks=3&ms=1", "/headers"] {
+            assert_eq!(client.get(path).await.0, 200);
+        }
+    }
+    let reason = [("reason", "head_too_large")];
+    let refused = hitless.metrics_where("hitless_answers_total", &reason, 3.0);
+    assert_eq!(refused.await, 3.0);
+    hitless.stop().await;
+    let log = std::fs::read_to_string(log).expect("it was written");
+    let lines = log.lines().filter(|line| line.contains(" 431 "));
+    assert_eq!(lines.count(), 3, "{log}");
+}
+
+#[tokio::test]
 async fn a_stop_answers_what_is_under_way_and_then_ends_the_connection() {
     let mut hitless = Hitless::start(&App::demo()).await;
     let mut client = Http2::open(hitless.address()).await;

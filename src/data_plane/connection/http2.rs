@@ -43,7 +43,13 @@ impl Connection {
             // A request that is on its way is not lost: the client is told which ones were not taken.
             all.end();
         }
-        if let Poll::Ready(result) = all.poll(cx) {
+        let polled = all.poll(cx);
+        for _ in 0..all.take_refused() {
+            self.count_refused(Reason::HeadTooLarge);
+            let (peer, reason) = (self.seat.address(), Reason::HeadTooLarge.as_str());
+            tracing::debug!(?peer, reason, "refused before there was a request");
+        }
+        if let Poll::Ready(result) = polled {
             return Step::Go(self.all_ended(*all, result));
         }
         all.settle(&self.seat);

@@ -97,9 +97,10 @@ impl Multiplexed {
                 let busy = Arc::new(Pulse::of_stream()).begin();
                 let forward = proxy::forward(request, Rc::clone(&client), busy);
                 let answer = Caught::new(forward, client.strays());
+                let streams = Rc::clone(&streams);
                 async move {
                     let answer = answer.await;
-                    answer.map(|answer| answer.map(|body| Paced::new(body, pace)))
+                    answer.map(|answer| answer.map(|body| Paced::new(body, pace, &streams)))
                 }
             })
         };
@@ -158,6 +159,11 @@ impl Multiplexed {
             self.tell(seat);
         }
         Some(verdict)
+    }
+
+    /// How many requests were refused since this was last asked, before hitless heard of them.
+    pub(super) fn take_refused(&self) -> i32 {
+        self.streams.seen.take_refused()
     }
 
     /// Whether nothing is under way.

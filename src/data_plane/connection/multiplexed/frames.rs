@@ -68,6 +68,9 @@ pub(super) struct Seen {
     last_stream: Cell<u32>,
     /// How many frames of messages have been written.
     sent: Cell<u32>,
+    /// How many heads, trailers among them, have been written beyond those that hyper was given: h2's own. Below nought while
+    /// some are on their way, and for good by those that their clients did not wait for.
+    own_heads: Cell<i32>,
     /// The socket, once hyper is done with it.
     left: RefCell<Option<Socket>>,
 }
@@ -196,6 +199,7 @@ impl Seen {
             head: Cell::new(0),
             last_stream: Cell::new(0),
             sent: Cell::new(0),
+            own_heads: Cell::new(0),
             left: RefCell::default(),
         }
     }
@@ -213,6 +217,19 @@ impl Seen {
     /// How many frames of messages have been written; past the largest number it begins anew.
     pub(super) fn sent(&self) -> u32 {
         self.sent.get()
+    }
+
+    /// hyper is given a head or trailers, to be written.
+    pub(super) fn gives_head(&self) {
+        self.own_heads.set(self.own_heads.get().saturating_sub(1));
+    }
+
+    /// How many requests h2 has answered by itself since this was last asked: with 431, for there is nothing else that it
+    /// answers. Rather too few than too many.
+    pub(super) fn take_refused(&self) -> i32 {
+        let refused = self.own_heads.get().max(0);
+        self.own_heads.set(self.own_heads.get() - refused);
+        refused
     }
 
     /// The socket, once hyper is done with it.
@@ -247,6 +264,9 @@ impl Seen {
     }
 
     fn wrote(&self, head: Head) {
+        if head.kind == kind::HEADERS {
+            self.own_heads.set(self.own_heads.get().saturating_add(1));
+        }
         if matches!(head.kind, kind::DATA | kind::HEADERS) {
             self.sent.set(self.sent.get().wrapping_add(1));
             self.earn(price::SENT);
@@ -328,6 +348,27 @@ mod tests {
         assert_eq!(seen.heads(), 1);
         seen.read(head(5, kind::CONTINUATION, END_HEADERS));
         assert_eq!(seen.heads(), 2);
+    }
+
+    #[test]
+    fn heads_that_nobody_gave_are_those_of_h2() {
+        let seen = begun();
+        let wrote = |kind| seen.wrote(head(20, kind, END_HEADERS));
+        // An answer with trailers, and another one whose client does not wait for it.
+        for _ in 0..3 {
+            seen.gives_head();
+        }
+        for kind in [kind::HEADERS, kind::DATA, kind::HEADERS] {
+            wrote(kind);
+            assert_eq!(seen.take_refused(), 0);
+        }
+        wrote(kind::HEADERS);
+        assert_eq!(seen.take_refused(), 0, "as if it were that one");
+        for _ in 0..2 {
+            wrote(kind::HEADERS);
+            assert_eq!(seen.take_refused(), 1);
+            assert_eq!(seen.take_refused(), 0);
+        }
     }
 
     #[tokio::test(start_paused = true)]

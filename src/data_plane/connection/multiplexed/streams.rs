@@ -52,6 +52,7 @@ pub(in crate::data_plane::connection) enum Verdict {
 pub(super) struct Paced {
     body: AnswerBody,
     pace: Rc<Pace>,
+    seen: Rc<Seen>,
 }
 
 /// Counts the times at which an answer is asked for a frame and has handed one over: odd when it has.
@@ -254,8 +255,11 @@ where
 // === impl Paced ===
 
 impl Paced {
-    pub(super) fn new(body: AnswerBody, pace: Rc<Pace>) -> Self {
-        Self { body, pace }
+    /// That of an answer whose head hyper is given.
+    pub(super) fn new(body: AnswerBody, pace: Rc<Pace>, streams: &Streams) -> Self {
+        let seen = Rc::clone(&streams.seen);
+        seen.gives_head();
+        Self { body, pace, seen }
     }
 }
 
@@ -270,6 +274,9 @@ impl Body for Paced {
         let me = self.get_mut();
         let polled = Pin::new(&mut me.body).poll_frame(cx);
         me.pace.polled(polled.is_ready());
+        if matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_trailers()) {
+            me.seen.gives_head();
+        }
         polled
     }
 
