@@ -261,6 +261,14 @@ async fn times_are_kept_over_http2() {
 }
 
 #[tokio::test]
+#[ignore = "needs hyperframe: run tests/run"]
+async fn expectations_that_the_app_meets_are_met_over_http2() {
+    let ran = cases("expect", "", "expect = \"forward\"").await;
+    assert_eq!(count(&ran), 3, "{ran:#?}");
+    ran.expect_status(0, "the cases");
+}
+
+#[tokio::test]
 #[ignore = "needs curl: run tests/run"]
 async fn curl_speaks_http2_by_prior_knowledge() {
     let app = App::demo();

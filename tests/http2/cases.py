@@ -1,9 +1,9 @@
 """Frames that a stranger may send, and how RFC 9113 wants them answered.
 
-    cases.py ADDRESS PID frames|times
+    cases.py ADDRESS PID frames|times|expect
 
 hitless at ADDRESS has the app of echo.py. For `frames` it takes bodies of up to 200,000 bytes; for `times` every limit of a
-client is a second, but that of writing is two.
+client is a second, but that of writing is two; for `expect` the app meets expectations (`expect = "forward"`).
 Prints a line for each case, and how much memory the process PID took over all floods. Ends with 1 if any case fails.
 """
 
@@ -26,7 +26,7 @@ from hyperframe.frame import (
 
 from wire import PREFACE, Wire
 
-CASES, TIMED = [], []
+CASES, TIMED, FORWARDED = [], [], []
 ADDRESS = PID = None
 USUAL = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
 
@@ -298,6 +298,45 @@ def an_early_answer_ends_the_upload():
         wire.hear(lambda wire: 1 in wire.resets)
         # RFC 9113 section 8.1: so that the client keeps the answer.
         assert wire.resets.get(1) == "NO_ERROR", wire.resets
+        fine(wire, 3)
+
+
+CONTINUE = [("expect", "100-continue"), ("content-length", "5")]
+
+
+@case
+def expect_gets_no_100_and_the_app_the_body_when_it_comes():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False)
+        wire.hear(lambda wire: wire.status or wire.resets, 1.5)
+        assert not wire.status and not wire.resets, vars(wire)
+        # RFC 9110 section 10.1.1: no client waits for ever.
+        wire.data(1, b"hello", end=True)
+        assert wire.answered() == 200, vars(wire)
+        assert text(wire).endswith("hello") and "expect" not in text(wire), text(wire)
+
+
+@case
+def expect_of_a_body_that_is_there_is_met_by_it():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False)
+        wire.data(1, b"hello", end=True)
+        assert wire.answered() == 200 and text(wire).endswith("hello"), vars(wire)
+
+
+@case
+def expect_gets_the_final_answer_of_an_app_that_wants_no_body():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False, path="/early")
+        assert wire.answered() == 403, vars(wire)
+        fine(wire, 3)
+
+
+@case
+def expect_gets_the_refusal_of_a_body_that_is_too_large():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=[CONTINUE[0], ("content-length", "300000")], end=False)
+        assert wire.answered() == 413, vars(wire)
         fine(wire, 3)
 
 
@@ -797,6 +836,16 @@ def a_body_that_does_not_come_is_408():
 
 
 @timed
+def expect_without_a_body_is_408():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False)
+        since = time.monotonic()
+        assert wire.answered() == 408, vars(wire)
+        assert time.monotonic() - since < 5
+        fine(wire, 3)
+
+
+@timed
 def a_body_beyond_the_window_is_a_fault():
     with opened().greet() as wire:
         wire.ask(1, path="/never", method="POST", end=False)
@@ -859,11 +908,46 @@ def a_client_that_reads_nothing_is_left():
         raise AssertionError("still open after 20 s")
 
 
+# --- an app that meets expectations itself
+
+
+def forwarded(function):
+    FORWARDED.append(function)
+    return function
+
+
+@forwarded
+def expect_goes_on_and_the_body_when_the_app_says_100():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False, path="/continue")
+        wire.data(1, b"hello", end=True)
+        assert wire.answered() == 200, vars(wire)
+        assert text(wire).endswith("hello") and "expect: 100-continue" in text(wire), text(wire)
+
+
+@forwarded
+def expect_goes_on_and_the_body_after_a_second_of_silence():
+    with opened() as wire:
+        since = time.monotonic()
+        wire.ask(1, method="POST", fields=CONTINUE, end=False)
+        wire.data(1, b"hello", end=True)
+        assert wire.answered() == 200 and text(wire).endswith("hello"), vars(wire)
+        assert 0.9 < time.monotonic() - since < 5, time.monotonic() - since
+
+
+@forwarded
+def expect_goes_on_and_the_final_answer_comes_back():
+    with opened() as wire:
+        wire.ask(1, method="POST", fields=CONTINUE, end=False, path="/early")
+        assert wire.answered() == 403, vars(wire)
+        fine(wire, 3)
+
+
 def main():
     global ADDRESS, PID
     host, port = sys.argv[1].rsplit(":", 1)
     ADDRESS, PID = (host, int(port)), int(sys.argv[2])
-    cases, wanted = {"frames": CASES, "times": TIMED}[sys.argv[3]], sys.argv[4:]
+    cases, wanted = {"frames": CASES, "times": TIMED, "expect": FORWARDED}[sys.argv[3]], sys.argv[4:]
     failed = 0
     before = memory()
     for check in cases:

@@ -1,8 +1,8 @@
 """An app of HTTP/1.1 that answers each request with what it got: line, fields, trailers, an empty line, the body.
 
 `/never` is not answered and its body not read; `/big` is 10 MB; `/trailers` ends with trailers; `/cut` breaks off;
-`/early` answers before the body has come. `/ws` is a tunnel that gives back what it gets in capitals and says `bye` at the end;
-`/ws-wrong` gives no right proof.
+`/early` answers before the body has come; `/continue` says 100 first. `/ws` is a tunnel that gives back what it gets in
+capitals and says `bye` at the end; `/ws-wrong` gives no right proof.
 """
 
 import base64
@@ -54,6 +54,8 @@ class Echo(socketserver.StreamRequestHandler):
             self.wfile.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
         if path in ("/ws", "/ws-wrong") and fields.get("upgrade") == "websocket":
             return self.tunnel(fields["sec-websocket-key"] + ("x" if path == "/ws-wrong" else ""))
+        if path == "/continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if path == "/hints":
             self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
         body = b""
