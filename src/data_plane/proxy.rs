@@ -90,7 +90,7 @@ async fn relay(
         let terms = Terms {
             patience: call.patience(),
             fresh: attempt.fresh,
-            shares: busy.pulse().is_of_stream(),
+            of_many: busy.pulse().is_of_many(),
             now,
         };
         let sent = attempt.upstream.send(&attempt.exchange, request, terms);

@@ -56,8 +56,8 @@ pub(super) struct Upstream {
 pub(super) struct Terms<'a> {
     pub(super) patience: &'a Patience,
     pub(super) fresh: bool,
-    /// Its answer is one of many that share the client's connection: what waits there of each must be little.
-    pub(super) shares: bool,
+    /// It is one of many that share the client's connection: what waits there of each answer must be little.
+    pub(super) of_many: bool,
     /// When it was sent.
     pub(super) now: Instant,
 }
@@ -161,7 +161,7 @@ impl Upstream {
             && let Some(mut link) = exchange.seat().reuse(terms.now)
         {
             self.counters().connected(Connected::Reused);
-            link.read_little(terms.shares);
+            link.read_little(terms.of_many);
             match self.send_on(&mut link, exchange, request, patience).await {
                 Ok(response) => return Ok((response, Carrier::Link(link))),
                 Err(failed) => match *failed {
@@ -184,7 +184,7 @@ impl Upstream {
             Ok(link) => link,
             Err(failure) => return Err(Failed::boxed(failure, Some(request))),
         };
-        link.read_little(terms.shares);
+        link.read_little(terms.of_many);
         let response = self.send_on(&mut link, exchange, request, patience).await;
         tell_connected(exchange, &response);
         Ok((response?, Carrier::Link(link)))

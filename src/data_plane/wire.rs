@@ -68,6 +68,7 @@ pub(super) struct Pulse {
     reads_little: AtomicBool,
     /// It is that of one message among others on the same connection.
     of_stream: bool,
+    of_many: bool,
 }
 
 /// What a connection is doing, as far as the bytes tell. As long as it is equal to what was seen before, nothing has moved.
@@ -251,10 +252,12 @@ impl AsyncWrite for Wire {
 // === impl Pulse ===
 
 impl Pulse {
-    /// That of one message of HTTP/2: what is left unread of it concerns no other.
-    pub(super) fn of_stream() -> Self {
+    /// That of one message of HTTP/2: what is left unread of it concerns no other. Whether it is one of many on its
+    /// connection.
+    pub(super) fn of_stream(of_many: bool) -> Self {
         Self {
             of_stream: true,
+            of_many,
             ..Self::default()
         }
     }
@@ -262,6 +265,11 @@ impl Pulse {
     /// Whether it is that of one message among others.
     pub(super) fn is_of_stream(&self) -> bool {
         self.of_stream
+    }
+
+    /// Whether it is that of one message among many.
+    pub(super) fn is_of_many(&self) -> bool {
+        self.of_many
     }
 
     /// A message begins.

@@ -21,6 +21,9 @@ use crate::data_plane::body::{AnswerBody, Error};
 use crate::data_plane::connection::Config;
 use crate::data_plane::wire::{Busy, Pulse};
 
+/// So many answers at once may be read from their apps in pieces as large as those for a client of HTTP/1.1.
+const MANY: usize = 8;
+
 /// What is known about the streams of one connection.
 #[derive(Debug)]
 pub(in crate::data_plane) struct Streams {
@@ -139,6 +142,11 @@ impl Streams {
             streams: Rc::clone(self),
             key,
         }
+    }
+
+    /// Whether so many are alive that little may wait of each.
+    pub(super) fn are_many(&self) -> bool {
+        self.alive.borrow().len() > MANY
     }
 
     /// Whether no stream is alive.
