@@ -5,9 +5,11 @@
 //! connections does, and compares what is told here.
 
 mod hints;
+mod readable;
 mod socket;
 
 pub(super) use self::hints::Hints;
+use self::readable::{Readable, Reader};
 pub(super) use self::socket::Socket;
 
 use std::cell::RefCell;
@@ -35,6 +37,7 @@ pub(super) type Io = TokioIo<Wire>;
 pub(super) struct Wire {
     socket: Socket,
     pulse: Arc<Pulse>,
+    reader: Reader,
     /// What was read from the socket before it came here.
     ahead: Bytes,
 }
@@ -62,6 +65,8 @@ pub(super) struct Pulse {
     unframed: AtomicBool,
     /// Somebody has something to tell the connection.
     called: AtomicBool,
+    /// Whether the socket may have anything to read.
+    readable: Arc<Readable>,
     /// What goes to the client besides hyper's messages, once anything has.
     hints: OnceLock<Arc<Hints>>,
     /// What is read waits for a client that has others waiting as well.
@@ -107,6 +112,7 @@ impl Wire {
     pub(super) fn resume(socket: Socket, pulse: Arc<Pulse>, ahead: Bytes) -> Io {
         TokioIo::new(Self {
             socket,
+            reader: Reader::new(&pulse.readable),
             pulse,
             ahead,
         })
@@ -129,12 +135,12 @@ impl Wire {
     #[cold]
     fn poll_read_little(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let length = buf.remaining().min(READ_LITTLE);
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
-        let result = Pin::new(&mut self.socket).poll_read(cx, &mut part);
+        let result = self.reader.poll_read(&mut self.socket, cx, &mut part);
         let read = part.filled().len();
         buf.advance(read);
         result
@@ -182,7 +188,7 @@ impl AsyncRead for Wire {
         let result = if me.pulse.reads_little.load(Relaxed) {
             me.poll_read_little(cx, buf)
         } else {
-            Pin::new(&mut me.socket).poll_read(cx, buf)
+            me.reader.poll_read(&mut me.socket, cx, buf)
         };
         if buf.filled().len() > before {
             me.pulse.heard.store(true, Relaxed);
