@@ -65,6 +65,8 @@ pub(super) struct Pulse {
     unframed: AtomicBool,
     /// Somebody has something to tell the connection.
     called: AtomicBool,
+    /// No message is under way on it, and whoever begins one says so.
+    at_rest: AtomicBool,
     /// Whether the socket may have anything to read.
     readable: Arc<Readable>,
     /// What goes to the client besides hyper's messages, once anything has.
@@ -376,6 +378,16 @@ impl Pulse {
     /// Whether the connection is between two messages: none alive, all read to their end and flushed, nothing read since.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.doing(), Doing::Resting(_))
+    }
+
+    /// Whether its task has nothing to do, whatever woke it: no message is under way, and nothing has come to be read.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Relaxed) && !self.readable.is_likely()
+    }
+
+    /// No message is under way on it from now on, or one begins.
+    pub(super) fn rest(&self, at_rest: bool) {
+        self.at_rest.store(at_rest, Relaxed);
     }
 
     /// Has the connection look for what it is told, once it is woken.

@@ -1,10 +1,13 @@
 //! Making a connection to an instance.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{AbortHandle, spawn_local};
@@ -13,7 +16,7 @@ use tokio::time::timeout;
 use super::Failure;
 use super::shared::{self, Shared};
 use crate::data_plane::body::RequestBody;
-use crate::data_plane::wire::{Pulse, Socket, Wire};
+use crate::data_plane::wire::{Io, Pulse, Socket, Wire};
 use crate::generation::Address;
 
 /// The same limit as towards clients.
@@ -31,11 +34,22 @@ pub(super) async fn connect(
     builder.writev(true).max_header_size(HEAD_BYTES_MAX);
     let handshake = builder.handshake(io).await;
     let (sender, connection) = handshake.map_err(|_| Failure::ConnectFailed)?;
-    let task = spawn_local(async move {
-        // Whoever waits for an answer on it is told of the error as well.
-        let _ = connection.with_upgrades().await;
-    });
+    let task = spawn_local(run(connection, Arc::clone(&pulse)));
     Ok((sender, task.abort_handle(), pulse))
+}
+
+/// Serves the connection to its end.
+async fn run(connection: Connection<Io, RequestBody>, pulse: Arc<Pulse>) {
+    let mut connection = pin!(connection.with_upgrades());
+    // Whoever waits for an answer on it is told of the error as well.
+    let _ = poll_fn(|cx| {
+        // hyper wakes it once more after the last byte of an answer was taken, when nothing is left to do.
+        if pulse.is_at_rest() {
+            return Poll::Pending;
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
 }
 
 /// The same for HTTP/2, by prior knowledge.

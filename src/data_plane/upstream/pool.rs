@@ -141,6 +141,8 @@ impl Pool {
             return;
         }
         let until = Instant::now() + timeout;
+        // Else hyper has yet to see the end of the answer.
+        link.pulse.rest(link.sender.is_ready());
         idle.push(Idle { link, until });
     }
 }
@@ -223,6 +225,7 @@ impl Link {
         mut request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>
     {
+        self.pulse.rest(false);
         self.pulse.forget_heard();
         request.body_mut().goes_by(&self.pulse);
         self.sender.try_send_request(request)
