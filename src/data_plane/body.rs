@@ -190,13 +190,13 @@ impl AppBody {
         incoming: Incoming,
         exchange: Exchange,
         carrier: Carrier,
-        patience: Patience,
+        patience: &mut Patience,
     ) -> Self {
         let mut body = Self {
             incoming,
             exchange,
             carrier: Some(carrier),
-            upload: patience.upload,
+            upload: patience.upload.take(),
             limit: None,
             deadline: None,
             boundary: None,

@@ -3,8 +3,10 @@
 //!
 //! Never after the first byte of an answer.
 
+mod attempt;
 mod budget;
 
+pub(super) use self::attempt::Attempt;
 pub(super) use self::budget::Budget;
 
 use std::rc::Rc;
@@ -15,11 +17,11 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::body::Patience;
-use super::exchange::{Exchange, Recall};
+use super::exchange::Recall;
 use super::hold::{NoTurn, Place, Seen, Turn};
 use super::record::Record;
 use super::site::Site;
-use super::upstream::{Failed, Failure, Upstream};
+use super::upstream::{Failed, Failure};
 use crate::generation::{Address, GenerationId};
 use crate::live::{Backend, Generation, Lease, Origin, Trust};
 use crate::telemetry::traffic::{HoldOutcome, Reason, ResendOutcome, ResendReason};
@@ -42,7 +44,7 @@ pub(super) struct Attempts {
     fresh: bool,
     recall: Recall,
     rescued: bool,
-    /// What a rescue has begun already.
+    /// What has begun already.
     ready: Option<Attempt>,
     /// The generation that is to rescue it.
     rescuer: Option<Rescuer>,
@@ -54,15 +56,6 @@ pub(super) struct Attempts {
     may_live: bool,
     turn: Option<Turn>,
     resent: Option<ResendReason>,
-}
-
-/// An exchange with the connections that it may use.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) upstream: Rc<Upstream>,
-    pub(super) exchange: Exchange,
-    /// No idle connection may be taken.
-    pub(super) fresh: bool,
 }
 
 /// A generation that is answering a request which another one answered badly; until it is dropped.
@@ -169,6 +162,17 @@ impl Attempts {
                 }
             }
         }
+    }
+
+    /// The first attempt, where there is a live generation and nobody has waited for longer.
+    pub(super) fn begin_at_once(&mut self, recall: Recall) -> Option<Attempt> {
+        self.recall = recall;
+        self.begin_live()
+    }
+
+    /// Has `attempt` be the next one.
+    pub(super) fn put_off(&mut self, attempt: Attempt) {
+        self.ready = Some(attempt);
     }
 
     fn begin_live(&mut self) -> Option<Attempt> {

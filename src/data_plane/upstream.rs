@@ -2,6 +2,7 @@
 //!
 //! Never decides whether a request may be sent again; only says what became of it.
 
+mod attended;
 mod connect;
 mod failure;
 mod greeting;
@@ -9,28 +10,27 @@ mod multiplexed;
 mod pool;
 mod shared;
 
+pub(super) use self::attended::Sent;
 pub(super) use self::failure::{Failed, Failure};
 pub(super) use self::pool::{Carrier, InFlight, Link};
 pub(super) use self::shared::Stream;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::ops::DerefMut;
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::failure::{explain, is_reset};
+use self::attended::attended;
 use self::pool::Pool;
 use super::body::{Patience, RequestBody};
-use super::exchange::{Exchange, Order, Recall, Register};
+use super::exchange::{Exchange, Recall, Register};
 use super::in_force::InForce;
 use super::site::Site;
 use super::{App, AppConfig};
@@ -140,6 +140,22 @@ impl Upstream {
         });
     }
 
+    /// A connection of HTTP/1 to the instance of `exchange` that is idle at `now`. Of `of_many` see [`Terms`].
+    pub(super) fn idle_link(
+        &self,
+        exchange: &Exchange,
+        now: Instant,
+        of_many: bool,
+    ) -> Option<Link> {
+        if self.app.config.protocol != AppProtocol::Http1 {
+            return None;
+        }
+        let link = exchange.seat().reuse(now)?;
+        self.counters().connected(Connected::Reused);
+        link.read_little(of_many);
+        Some(link)
+    }
+
     /// Sends a request and waits for the head of its answer.
     ///
     /// # Errors
@@ -148,7 +164,7 @@ impl Upstream {
     pub(super) async fn send(
         &self,
         exchange: &Exchange,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         terms: Terms<'_>,
     ) -> Result<Reply, Box<Failed>> {
         if self.app.config.protocol == AppProtocol::H2c {
@@ -156,12 +172,8 @@ impl Upstream {
             return Box::pin(self.send_multiplexed(exchange, request, terms)).await;
         }
         let patience = terms.patience;
-        let mut request = request;
-        if !terms.fresh
-            && let Some(mut link) = exchange.seat().reuse(terms.now)
-        {
-            self.counters().connected(Connected::Reused);
-            link.read_little(terms.of_many);
+        let idle = || self.idle_link(exchange, terms.now, terms.of_many);
+        if let Some(mut link) = (!terms.fresh).then(idle).flatten() {
             match self.send_on(&mut link, exchange, request, patience).await {
                 Ok(response) => return Ok((response, Carrier::Link(link))),
                 Err(failed) => match *failed {
@@ -171,12 +183,7 @@ impl Upstream {
                         request: Some(unwritten),
                         ..
                     } => request = unwritten,
-                    mut other => {
-                        if other.failure == Failure::Lost {
-                            other.failure = Failure::LostReused;
-                        }
-                        return Err(Box::new(other));
-                    }
+                    other => return Err(Box::new(other.on_reused())),
                 },
             }
         }
@@ -197,25 +204,8 @@ impl Upstream {
         request: Request<RequestBody>,
         patience: &Patience,
     ) -> Result<Response<Incoming>, Box<Failed>> {
-        let sent = pin!(link.send(request));
-        match attended(exchange, patience, sent).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(mut error)) => {
-                let request = error.take_message();
-                let failure = match &request {
-                    Some(_) => Failure::Unwritten,
-                    None => explain(error.error(), link, patience),
-                };
-                let unwritten_rest = request.is_none() && !link.has_written_all();
-                let untaken = unwritten_rest || is_reset(error.error());
-                Err(Box::new(Failed {
-                    failure,
-                    request,
-                    untaken,
-                }))
-            }
-            Err(failure) => Err(Failed::boxed(failure, None)),
-        }
+        let mut sent = pin!(link.send(request));
+        poll_fn(|cx| link.poll_sent(exchange, patience, cx, sent.as_mut())).await
     }
 
     async fn connect(&self, exchange: &Exchange, patience: &Patience) -> Result<Link, Failure> {
@@ -331,33 +321,6 @@ fn tell_connected<T>(exchange: &Exchange, sent: &Result<T, Box<Failed>>) {
         }
         _ => exchange.instance_did(Outcomes::connected),
     }
-}
-
-/// Waits for `work` while the exchange is neither told to stop nor out of time. Whether it is out of time is looked at when
-/// the sweep says so, for a look at the clock at each wait would cost more than it is worth.
-async fn attended<F: Future>(
-    exchange: &Exchange,
-    patience: &Patience,
-    mut work: Pin<impl DerefMut<Target = F>>,
-) -> Result<F::Output, Failure> {
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = work.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        let deadline = patience.deadline();
-        match (exchange.order(), deadline) {
-            (Some(Order::Break), _) => return Poll::Ready(Err(Failure::Cut)),
-            (Some(Order::Recall), _) => return Poll::Ready(Err(Failure::Recalled)),
-            (Some(Order::Look), Some((at, failure))) if at <= Instant::now() => {
-                return Poll::Ready(Err(failure));
-            }
-            (Some(Order::Look | Order::Close) | None, _) => {}
-        }
-        exchange.park(cx, deadline.map(|(at, _)| at));
-        patience.wake_by(cx);
-        Poll::Pending
-    })
-    .await
 }
 
 #[cfg(test)]

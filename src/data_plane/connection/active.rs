@@ -49,8 +49,8 @@ impl Active {
             service_fn(move |request: Request<Incoming>| {
                 pulse.found_head();
                 let strays = client.strays();
-                let forward = proxy::forward(request, Rc::clone(&client), pulse.begin());
-                // It is some thousand bytes large, and hyper moves what it is given.
+                let forward = || proxy::forward(request, Rc::clone(&client), pulse.begin());
+                // hyper moves what it is given, more than once.
                 Box::pin(Caught::new(forward, strays))
             })
         };

@@ -17,10 +17,11 @@ use crate::data_plane::site::Ledger;
 use crate::telemetry::traffic::Reason;
 
 pin_project! {
-    /// Answers 500 when the future that makes the answer panics. What the future held is dropped by then.
+    /// Answers 500 when the future that makes the answer panics, or what makes that future. What they held is dropped by
+    /// then.
     pub(super) struct Caught<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
         ledger: Rc<Ledger>,
     }
 }
@@ -29,7 +30,8 @@ pin_project! {
 
 impl<F> Caught<F> {
     /// Counts a panic in `ledger`.
-    pub(super) fn new(future: F, ledger: Rc<Ledger>) -> Self {
+    pub(super) fn new(make: impl FnOnce() -> F, ledger: Rc<Ledger>) -> Self {
+        let future = catch_unwind(AssertUnwindSafe(make)).ok();
         Self { future, ledger }
     }
 }
@@ -40,9 +42,10 @@ impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         // The future is not polled again, and what it shares with others holds no half-made state across a call.
-        let polled = catch_unwind(AssertUnwindSafe(|| me.future.poll(cx)));
+        let poll = |future: Pin<&mut F>| catch_unwind(AssertUnwindSafe(|| future.poll(cx))).ok();
+        let polled = me.future.as_pin_mut().and_then(poll);
         polled
-            .unwrap_or_else(|_| {
+            .unwrap_or_else(|| {
                 me.ledger.counters().answered(Reason::Internal);
                 // Who asked is not known any more, so it is plain text, for which there are no pages.
                 let none = CurrentPages::default();

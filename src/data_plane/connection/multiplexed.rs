@@ -95,7 +95,7 @@ impl Multiplexed {
             service_fn(move |request: Request<Incoming>| {
                 let pace = streams.begin();
                 let busy = Arc::new(Pulse::of_stream(streams.are_many())).begin();
-                let forward = proxy::forward(request, Rc::clone(&client), busy);
+                let forward = || proxy::forward(request, Rc::clone(&client), busy);
                 let answer = Caught::new(forward, client.strays());
                 let streams = Rc::clone(&streams);
                 async move {

@@ -9,20 +9,20 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 
 use super::again::Again;
 use super::destination::Destination;
 use super::interim::Interim;
-use crate::data_plane::answer::{self, Asker};
+use super::passage::Passage;
+use crate::data_plane::answer;
 use crate::data_plane::body::{Agreed, AppBody, Coding, Gate, Patience, RequestBody, Source};
-use crate::data_plane::connection::Client;
 use crate::data_plane::exchange::{Exchange, Recall};
 use crate::data_plane::headers::{self, Found, Handshake, Rules};
 use crate::data_plane::record::Record;
 use crate::data_plane::site::Site;
 use crate::data_plane::tunnel;
-use crate::data_plane::upstream::{Failed, Reply};
-use crate::data_plane::wire::Busy;
+use crate::data_plane::upstream::{Failed, Reply, Terms};
 use crate::data_plane::{AppConfig, Expect, Phase};
 use crate::live::Origin;
 use crate::telemetry::traffic::{Reason, StreamKind};
@@ -33,8 +33,8 @@ const GENERATION: HeaderName = HeaderName::from_static("x-hitless-generation");
 #[derive(Debug)]
 pub(super) struct Call {
     site: Rc<Site>,
-    /// What is to be sent next; none while it is on its way.
-    request: Option<Request<RequestBody>>,
+    /// What is to be sent next; none while it is on its way, as nearly all are at once.
+    request: Option<Box<Request<RequestBody>>>,
     patience: Patience,
     /// None: it may not be sent again once it was written.
     again: Option<Again>,
@@ -57,12 +57,10 @@ impl Call {
     /// What the client is to be told instead.
     pub(super) fn new(
         request: Request<Incoming>,
-        client: &Client,
         destination: Option<&Destination>,
-        busy: &Busy,
-        record: &mut Record,
-        asker: &mut Asker,
-    ) -> Result<Self, Reason> {
+        passage: &mut Passage,
+    ) -> Result<(Self, Request<RequestBody>), Reason> {
+        let (client, busy, record) = (&passage.client, &passage.busy, &mut passage.record);
         let worker = client.worker();
         let settings = worker.settings();
         // A body that nobody was told to send is not read either when the head is refused.
@@ -85,8 +83,8 @@ impl Call {
         };
         let found = headers::toward_app(&mut request, client.origin(), &rules)?;
         record.named(&found.request_id, found.client);
-        asker.request_id = Some(found.request_id.clone());
-        asker.client = found.client;
+        passage.asker.request_id = Some(found.request_id.clone());
+        passage.asker.client = found.client;
         // Only now, for a head that is wrong in itself is not merely for nobody.
         let destination = destination.ok_or(Reason::NoRoute)?;
         destination.strip(request.uri_mut())?;
@@ -107,7 +105,7 @@ impl Call {
             return Err(Reason::BodyTooLarge);
         }
         let body_timeout = settings.client.body_timeout;
-        Ok(Self {
+        let call = Self {
             patience: Patience::new(
                 record.started(),
                 app.answer_timeout,
@@ -119,14 +117,25 @@ impl Call {
             upgrade: found.websocket.then_some(upgrade),
             handshake,
             is_http2,
-            request: Some(request),
+            request: None,
             site: Rc::clone(&destination.site),
-        })
+        };
+        Ok((call, request))
     }
 
     /// The app that it is for.
     pub(super) fn site(&self) -> &Rc<Site> {
         &self.site
+    }
+
+    /// Has the request told of what comes for it before its answer. To be called once it is about to be sent.
+    pub(super) fn listen(&self, request: &mut Request<RequestBody>) {
+        self.interim.listen(request);
+    }
+
+    /// Keeps the request, to be sent later.
+    pub(super) fn keep(&mut self, request: Request<RequestBody>) {
+        self.request = Some(Box::new(request));
     }
 
     /// The request, to be sent.
@@ -136,9 +145,24 @@ impl Call {
     /// When it was taken before and not made ready again.
     pub(super) fn take(&mut self) -> Request<RequestBody> {
         let request = self.request.take();
-        let mut request = request.expect("a call is made ready before it is sent again");
-        self.interim.listen(&mut request);
+        let mut request = *request.expect("a call is made ready before it is sent");
+        self.listen(&mut request);
         request
+    }
+
+    /// On which terms it is sent at `now`.
+    pub(super) fn terms(&self, fresh: bool, of_many: bool, now: Instant) -> Terms<'_> {
+        Terms {
+            patience: &self.patience,
+            fresh,
+            of_many,
+            now,
+        }
+    }
+
+    /// Whether its body is to be received before the app sees it.
+    pub(super) fn is_received_first(&self) -> bool {
+        self.again.as_ref().is_some_and(Again::is_received_first)
     }
 
     /// How long its answer may take.
@@ -184,7 +208,7 @@ impl Call {
     /// Makes it ready to be sent again: as it came back unwritten, or from what was kept.
     pub(super) fn prepare_again(&mut self, unwritten: Option<Request<RequestBody>>) {
         let kept = || self.again.as_ref().map(Again::request);
-        self.request = unwritten.or_else(kept);
+        self.request = unwritten.or_else(kept).map(Box::new);
     }
 
     /// Turns the app's answer into the client's, and tells how the request of `origin` ended.
@@ -193,13 +217,13 @@ impl Call {
     ///
     /// When it cannot be passed on.
     pub(super) fn answered(
-        mut self,
+        &mut self,
         reply: Reply,
         exchange: Exchange,
         origin: Origin,
-        client: &Client,
-        record: &mut Record,
+        passage: &mut Passage,
     ) -> Result<Response<Source>, Reason> {
+        let (client, record) = (&passage.client, &mut passage.record);
         let (mut response, mut carrier) = reply;
         exchange.answered();
         // Nothing of the request is needed again.
@@ -253,16 +277,16 @@ impl Call {
                 exchange.end_soon();
             }
         }
-        let coding = coding(response.headers());
+        let coding = kind.map(|_| coding(response.headers()));
         // Only HTTP/2 has trailers at every client.
         let has_trailers =
             kind == Some(StreamKind::Grpc) && self.is_http2 && is_plain_grpc(response.headers());
         Ok(response.map(|incoming| {
-            let body = AppBody::new(incoming, exchange, carrier, self.patience);
-            Source::App(match kind {
+            let body = AppBody::new(incoming, exchange, carrier, &mut self.patience);
+            Source::App(match kind.zip(coding) {
                 None => body.with_limit(config.body_timeout),
-                Some(StreamKind::EventStream) => body.with_events(coding),
-                Some(StreamKind::Grpc) if has_trailers => body.with_messages(),
+                Some((StreamKind::EventStream, coding)) => body.with_events(coding),
+                Some((StreamKind::Grpc, _)) if has_trailers => body.with_messages(),
                 Some(_) => body,
             })
         }))

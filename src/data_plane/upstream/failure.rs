@@ -127,6 +127,14 @@ fn source_of<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
 // === impl Failed ===
 
 impl Failed {
+    /// The same, on a connection that had been idle.
+    pub(in crate::data_plane) fn on_reused(mut self) -> Self {
+        if self.failure == Failure::Lost {
+            self.failure = Failure::LostReused;
+        }
+        self
+    }
+
     /// It failed before it reached a connection, or without a word of the connection's end.
     pub(super) fn boxed(failure: Failure, request: Option<Request<RequestBody>>) -> Box<Self> {
         Box::new(Self {

@@ -220,7 +220,8 @@ impl Link {
         }
     }
 
-    pub(super) fn send(
+    /// Hands a request to hyper at once. What this gives is what becomes of it.
+    pub(in crate::data_plane) fn send(
         &mut self,
         mut request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<>

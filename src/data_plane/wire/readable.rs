@@ -87,7 +87,11 @@ impl Reader {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let task = cx.waker();
-        if !self.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+        if !self
+            .task
+            .as_ref()
+            .is_some_and(|known| known.will_wake(task))
+        {
             self.readable.wakes(task);
             self.task = Some(task.clone());
         }
@@ -163,9 +167,9 @@ mod tests {
             let waker = Waker::from(Arc::clone(task));
             let mut bytes = vec![0; max];
             let mut buf = ReadBuf::new(&mut bytes);
-            let read = self
-                .reader
-                .poll_read(&mut self.socket, &Context::from_waker(&waker), &mut buf);
+            let read =
+                self.reader
+                    .poll_read(&mut self.socket, &Context::from_waker(&waker), &mut buf);
             match read {
                 Poll::Ready(result) => {
                     result.unwrap();
