@@ -3,6 +3,7 @@
 //! First it connects until something accepts, looks up who that is, and then asks what the configuration asks for.
 //! Has no deadline for all of it and never ends an instance: both are the driver's.
 
+mod pace;
 mod probe;
 
 use std::io;
@@ -11,16 +12,14 @@ use std::ops::RangeInclusive;
 use std::sync::Once;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use self::pace::Pace;
 pub use self::probe::{Probe, check};
 
 use crate::control_plane::process::listeners::{Holder, Kin};
 use crate::control_plane::process::{Exit, Instance};
 use crate::generation::{Address, AppProtocol, Reason, ReasonKind};
-
-/// The time between two attempts to connect while nothing listens.
-const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the time between two checks backs off to.
 const INTERVAL_MAX: Duration = Duration::from_millis(250);
@@ -173,14 +172,14 @@ impl<F: FnMut(Probe)> Inquiry<'_, F> {
         }
     }
 
-    /// Connects until something accepts, and returns where when that is the instance.
+    /// Connects until something accepts, and returns where when that is the instance. `READY=1` has it tried at once.
     async fn locate(&mut self) -> Result<Address, Reason> {
         let mut elsewhere = Elsewhere {
             next_look: Instant::now() + LOOK_INTERVAL,
             since: None,
         };
+        let mut pace = Pace::new();
         loop {
-            let next = Instant::now() + CONNECT_INTERVAL;
             for address in candidates(self.instance.address()) {
                 match probe::connect(&address, self.config.timeout).await {
                     Ok(peer) => {
@@ -192,7 +191,7 @@ impl<F: FnMut(Probe)> Inquiry<'_, F> {
                 }
             }
             elsewhere.look(self.instance).await?;
-            sleep_until(next).await;
+            pace.next(self.instance.notified()).await;
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::table::Table;
@@ -52,14 +53,20 @@ impl Kin {
         if inodes.is_empty() {
             return Holder::Unknown;
         }
+        // A listener may be several sockets that share the load: each must be ours. Nearly always the first process has
+        // them all, and the others of the machine need not be read.
+        let mut left = inodes;
+        let mut is_ours = |pids: &mut dyn Iterator<Item = u32>| {
+            let ours = sockets_of(pids);
+            left.retain(|inode| !ours.contains(inode));
+            left.is_empty()
+        };
+        if is_ours(&mut iter::once(self.pid)) {
+            return Holder::Instance;
+        }
         let table = Table::read();
         let ours = self.pids(&table);
-        // A listener may be several sockets that share the load: each must be ours.
-        let left: HashSet<u64> = inodes
-            .difference(&sockets_of(ours.iter().copied()))
-            .copied()
-            .collect();
-        if left.is_empty() {
+        if is_ours(&mut ours.iter().copied()) {
             return Holder::Instance;
         }
         table
@@ -72,6 +79,9 @@ impl Kin {
 
     /// Whether this process, which the kernel named as the one that listens, is the instance's.
     pub(crate) fn holder_is(&self, pid: u32) -> Holder {
+        if pid == self.pid {
+            return Holder::Instance;
+        }
         let table = Table::read();
         match table.row(pid) {
             None => Holder::Unknown,

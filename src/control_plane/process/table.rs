@@ -1,7 +1,8 @@
 //! The kernel's table of processes as `/proc` shows it: who is whose child, and the end of all that are ours.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +16,9 @@ const LOOK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
+
+/// More than `/proc` has to say about one process.
+const STAT_BYTES: usize = 1024;
 
 /// One reading of the table. It is old as soon as it is read.
 #[derive(Debug, Default)]
@@ -82,8 +86,11 @@ impl Table {
 
 impl Row {
     fn read(pid: u32) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        Self::parse(&String::from_utf8_lossy(&stat))
+        // One read: what is needed stands at the beginning, and asking for the end of the file takes five more.
+        let mut stat = [0; STAT_BYTES];
+        let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+        let length = file.read(&mut stat).ok()?;
+        Self::parse(&String::from_utf8_lossy(&stat[..length]))
     }
 
     /// The name stands in brackets and may hold anything, brackets and blanks included: what counts is the last one.
