@@ -22,11 +22,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: lab backend PORT
        lab load ADDRESS [--connections N] [--seconds S | --requests N] [--rate PER_SECOND]
-                        [--path /BYTES] [--host NAME] [--upload BYTES] [--close] [--idle]
+                        [--path /BYTES] [--host NAME] [--upload BYTES] [--close] [--idle] [--warm]
 
 backend: GET /N is answered with N bytes, GET /events with a stream that never ends.
 load: each line on its standard input begins the phase of that name, or goes on with it; --idle asks once on each
-connection, says so, and keeps them until the input ends.";
+connection, says so, and keeps them until the input ends; --warm makes every connection and asks once on each, says so,
+waits for a line, and after the last answer for the end of the input.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

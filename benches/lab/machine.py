@@ -137,25 +137,62 @@ def settled_memory_kib(pids, within=8):
     return seen
 
 
-def system_calls(pids, run):
-    """How many system calls these processes make while `run(prefix)` runs a command behind that prefix; None where the
-    machine does not let them be counted. Also what the command printed."""
-    out = f"/tmp/hitless-bench-{os.getpid()}.calls"
-    joined = ",".join(str(pid) for pid in pids)
-    if not shutil.which("perf"):
-        return None, run([])
-    try:
-        event = "raw_syscalls:sys_enter"
-        said = run(["perf", "stat", "-x,", "-e", event, "-p", joined, "-o", out, "--"])
-        with open(out) as file:
-            for line in file:
-                if event in line:
-                    count = line.split(",")[0]
-                    return (int(count) if count.isdigit() else None), said
-        return None, said
-    finally:
+class Cpu:
+    """Meters the CPU time that processes take, and at the end what memory they hold."""
+
+    def __init__(self, pids):
+        self.pids, self.spent, self.memory_kib = pids, None, None
+
+    def begin(self):
+        self.before = cpu_seconds(self.pids)
+
+    def end(self):
+        self.spent = cpu_seconds(self.pids) - self.before
+        self.memory_kib = memory_kib(self.pids)
+
+
+class SystemCalls:
+    """Counts the system calls of processes; None where the machine does not let them be counted."""
+
+    EVENT = "raw_syscalls:sys_enter"
+
+    def __init__(self, pids):
+        self.pids, self.count, self.child = pids, None, None
+
+    def begin(self):
+        if not shutil.which("perf"):
+            return
+        said, tell = os.pipe()
+        heard, answer = os.pipe()
+        self.tell, self.heard = os.fdopen(tell, "w"), os.fdopen(heard)
+        joined = ",".join(str(pid) for pid in self.pids)
+        command = ["perf", "stat", "-x,", "-e", self.EVENT, "-p", joined, "--delay=-1", "--control", f"fd:{said},{answer}"]
+        self.child = subprocess.Popen(
+            command, pass_fds=(said, answer), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        os.close(said)
+        os.close(answer)
+        self.order("enable")
+
+    def order(self, word):
+        """Returns when it has been done. perf that may not count has ended, and says nothing."""
         with contextlib.suppress(OSError):
-            os.unlink(out)
+            self.tell.write(f"{word}\n")
+            self.tell.flush()
+            self.heard.readline()
+
+    def end(self):
+        if not self.child:
+            return
+        self.order("disable")
+        self.child.send_signal(signal.SIGINT)
+        _, said = self.child.communicate(timeout=20)
+        for line in said.splitlines():
+            count = line.split(",")[0]
+            if self.EVENT in line and count.isdigit():
+                self.count = int(count)
+        self.tell.close()
+        self.heard.close()
 
 
 def describe():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 from . import machine
@@ -81,14 +82,20 @@ class Lab:
                 words += [f"--{name}", str(value)]
         return words
 
-    def load(self, address, core=None, prefix=(), within=None, strict=True, **options):
-        """Runs clients to their end, and returns what they saw."""
-        command = self.load_command(address, **options)
+    def load(self, address, core=None, meter=None, within=None, strict=True, **options):
+        """Runs clients to their end, and returns what they saw. A meter is begun once every connection is there and has
+        been used, and is ended before any is closed."""
+        command = self.load_command(address, **options, **({"warm": True} if meter else {}))
         if core is not None:
             command = ["taskset", "-c", ",".join(str(one) for one in ensure_list(core)), *command]
         within = within or 60 + 3 * float(options.get("seconds", 60))
+        if meter:
+            seen = self.metered(command, meter, within)
+            if strict:
+                expect_all_answered(seen)
+            return seen
         done = subprocess.run(
-            [*prefix, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")
@@ -96,6 +103,58 @@ class Lab:
         if strict:
             expect_all_answered(seen)
         return seen
+
+    def metered(self, command, meter, within):
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Bounded: whatever is waited for below ends with it.
+        limit = threading.Timer(within, child.kill)
+        limit.start()
+        try:
+            if child.stdout.readline().strip() == "warm":
+                meter.begin()
+                child.stdin.write("go\n")
+                child.stdin.flush()
+                said = child.stdout.readline()
+                meter.end()
+                if said:
+                    child.stdin.close()
+                    child.wait()
+                    return json.loads(said)
+            child.kill()
+            raise RuntimeError(f"{' '.join(command)}: {child.stderr.read()}")
+        finally:
+            limit.cancel()
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout, child.stderr):
+                pipe.close()
+
+    def load_http2(self, address, core, path, connections, streams, seconds=None, requests=None, meter=None):
+        """The same over HTTP/2 by prior knowledge, with the client of nghttp2. Its few connections count."""
+        log = self.path("h2load.log")
+        amount = ["-n", str(requests)] if requests else ["-D", f"{round(seconds * 1000)}ms"]
+        command = [
+            "taskset", "-c", ",".join(str(one) for one in ensure_list(core)), machine.need("h2load", "nghttp2-client"),
+            "-t1", "-c", str(connections), "-m", str(streams), *amount, f"--log-file={log}", f"http://{address}{path}",
+        ]
+        with contextlib.suppress(OSError):
+            os.unlink(log)
+        if meter:
+            meter.begin()
+        began = time.monotonic()
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        lasted = time.monotonic() - began
+        if meter:
+            meter.end()
+        with open(log) as file:
+            answers = [line.split("\t") for line in file]
+        times = sorted(int(took) for _, status, took in answers if status == "200")
+        if done.returncode != 0 or not times or len(times) != len(answers):
+            raise RuntimeError(f"{' '.join(command)}: {len(times)} of {len(answers)} are good\n{done.stdout}{done.stderr}")
+        at = {f"p{name}_us": float(times[int(part * len(times))]) for name, part in
+              (("50", 0.5), ("99", 0.99), ("999", 0.999))}
+        phase = {"name": "first", "seconds": seconds or lasted, "answered": len(times), "lost": 0, "wrong": 0, **at}
+        return {"connects": connections, "refused": 0, "problems": [], "phases": [phase]}
 
 
 def ensure_list(value):
@@ -164,7 +223,8 @@ class Hitless:
         self.pid = self.process.pid
         self.ready_within = ready_within
         status = machine.until("hitless is live", ready_within, self.is_live)
-        self.address = status["listen"][0]
+        # HTTP/2 by prior knowledge comes in by the same door.
+        self.address = self.http2_address = status["listen"][0]
 
     def write(self, backend, globals, settings, threads):
         with open(self.config, "w") as file:
@@ -248,13 +308,19 @@ class Nginx:
 
     def __init__(self, lab, upstream, core, workers=1, large=False, log=None, name="nginx"):
         self.name = name
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
+        self.address, self.http2_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
         folder = lab.path(name)
         os.makedirs(folder)
         config = os.path.join(folder, "nginx.conf")
         access = f"access_log {log} same;" if log else "access_log off;"
         user = "user root;" if os.geteuid() == 0 else ""
+        location = f"""location / {{
+            proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Forwarded-Port $server_port; proxy_set_header X-Request-Id $request_id;
+            {self.LARGE if large else ''}
+        }}"""
         with open(config, "w") as file:
             file.write(f"""
 daemon off; {user} pid {folder}/pid; error_log stderr; worker_processes {workers}; 
@@ -268,13 +334,12 @@ http {{
     upstream app {{ server {upstream}; keepalive 128; }}
     server {{
         listen {self.address} {'reuseport' if workers > 1 else ''} backlog=4096;
-        location / {{
-            proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Forwarded-Port $server_port; proxy_set_header X-Request-Id $request_id;
-            {self.LARGE if large else ''}
-        }}
+        {location}
+    }}
+    server {{
+        # The client of HTTP/2 does not come back when it is told to after 1,000 requests.
+        listen {self.http2_address} http2 {'reuseport' if workers > 1 else ''}; keepalive_requests 1000000000;
+        {location}
     }}
 }}
 """)
@@ -294,7 +359,7 @@ class HAProxy:
 
     def __init__(self, lab, upstream, core, workers=1, large=False, log=None, name="haproxy"):
         self.name = name
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address, self.http2_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
         config = lab.path(f"{name}.cfg")
         logs = "log stdout format raw local0" if log else ""
         line = ('log global\n  log-format "%t %ci \\"%HM %HU\\" %ST %B %Ta %ID"' if log else "")
@@ -314,6 +379,7 @@ defaults
   timeout http-keep-alive 75s
 frontend clients
   bind {self.address} backlog 4096
+  bind {self.http2_address} proto h2
   option forwardfor
   unique-id-format %{{+X}}o%ci%cp%fi%fp%Ts%rt
   unique-id-header X-Request-Id

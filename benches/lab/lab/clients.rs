@@ -54,6 +54,8 @@ struct Clients<'a> {
     connects: u64,
     refused: u64,
     problems: Vec<String>,
+    /// Each connection is being made and used once, before anything counts.
+    warms: bool,
 }
 
 /// What became of a turn.
@@ -65,12 +67,28 @@ enum Turn {
 }
 
 pub fn run(plan: &Plan) -> Result<(), String> {
-    let mut clients = Clients::new(plan).map_err(|error| format!("lab load: {error}"))?;
-    clients
-        .work()
-        .map_err(|error| format!("lab load: {error}"))?;
+    run_clients(plan).map_err(|error| format!("lab load: {error}"))
+}
+
+fn run_clients(plan: &Plan) -> io::Result<()> {
+    let mut clients = Clients::new(plan)?;
+    if plan.warm {
+        clients.warm_up()?;
+        println!("warm");
+        wait_for_a_word()?;
+    }
+    clients.work()?;
     println!("{}", clients.json());
+    if plan.warm {
+        // Whoever measures reads the clocks before the connections are closed.
+        while wait_for_a_word()? > 0 {}
+    }
     Ok(())
+}
+
+/// Waits for a line or the end of the standard input, at which it returns 0.
+fn wait_for_a_word() -> io::Result<usize> {
+    io::stdin().lock().read(&mut [0; 4096])
 }
 
 impl<'a> Clients<'a> {
@@ -97,11 +115,27 @@ impl<'a> Clients<'a> {
             connects: 0,
             refused: 0,
             problems: Vec::new(),
+            warms: false,
         })
+    }
+
+    /// Makes every connection and asks once on each. Nothing of it counts, but what went wrong is told.
+    fn warm_up(&mut self) -> io::Result<()> {
+        self.warms = true;
+        self.work()?;
+        self.warms = false;
+        let problems = std::mem::take(&mut self.problems);
+        if let Some(problem) = problems.into_iter().next() {
+            return Err(io::Error::other(format!("while warming up: {problem}")));
+        }
+        self.phases = vec![Phase::new("first".to_owned())];
+        (self.sent, self.ended, self.connects) = (0, 0, 0);
+        Ok(())
     }
 
     fn work(&mut self) -> io::Result<()> {
         let began = Instant::now();
+        self.phases[self.phase].began = began;
         let mut events = Vec::new();
         let mut buffer = vec![0; 256 * 1024];
         let mut told = false;
@@ -138,6 +172,7 @@ impl<'a> Clients<'a> {
 
     fn is_over(&self, time: Duration, told: bool) -> bool {
         told || match self.plan.end {
+            _ if self.warms => self.sent >= self.plan.connections as u64,
             End::After(end) => time >= end,
             End::Requests(count) => self.sent >= count,
             End::Told => false,
@@ -149,7 +184,7 @@ impl<'a> Clients<'a> {
         loop {
             let due = self.due(began);
             let most = match self.plan.end {
-                _ if self.plan.idle => self.plan.connections as u64,
+                _ if self.plan.idle || self.warms => self.plan.connections as u64,
                 End::Requests(count) => count,
                 _ => u64::MAX,
             };
@@ -170,7 +205,7 @@ impl<'a> Clients<'a> {
 
     /// When the next request is due.
     fn due(&self, began: Instant) -> Instant {
-        let rate = self.plan.rate;
+        let rate = self.plan.rate.filter(|_| !self.warms);
         rate.map_or(began, |rate| {
             began + Duration::from_secs_f64(self.sent as f64 / rate)
         })
@@ -178,7 +213,7 @@ impl<'a> Clients<'a> {
 
     /// How long until something is due that can be begun.
     fn pause(&self, began: Instant) -> Duration {
-        if self.plan.rate.is_none() || self.idle.is_empty() {
+        if self.plan.rate.is_none() || self.idle.is_empty() || self.warms {
             return Duration::MAX;
         }
         self.due(began).saturating_duration_since(Instant::now())

@@ -17,6 +17,8 @@ pub struct Plan {
     pub close: bool,
     /// One request on each connection, and then nothing.
     pub idle: bool,
+    /// Every connection is made and used once before the clock runs.
+    pub warm: bool,
 }
 
 pub enum End {
@@ -39,12 +41,14 @@ impl Plan {
             answer: 0,
             close: false,
             idle: false,
+            warm: false,
         };
         let (mut path, mut host, mut upload) = ("/100".to_owned(), "lab".to_owned(), 0);
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--close" => plan.close = true,
                 "--idle" => plan.idle = true,
+                "--warm" => plan.warm = true,
                 name => {
                     let value = words.next().ok_or(format!("{name} wants a value"))?;
                     match name {
