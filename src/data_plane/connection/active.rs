@@ -18,8 +18,9 @@ use crate::data_plane::body::AnswerBody;
 use crate::data_plane::proxy;
 use crate::data_plane::wire::{Io, Pulse, Socket, Wire};
 
-/// hyper panics below it.
-const MIN_BUFFER: usize = 8 * 1024;
+/// How much is read at once at most, and how much of an answer waits to be written: a body of 64 KiB comes in one piece
+/// with its head. No more, for each slow connection may hold as much.
+const BUFFER: usize = (64 + 8) * 1024;
 
 /// A connection that hyper serves.
 pub(super) struct Active {
@@ -83,7 +84,7 @@ fn builder(config: &Config) -> Builder {
         .half_close(false)
         .writev(true)
         .max_headers(config.head_fields_max)
-        .max_buf_size(config.head_bytes_max.max(MIN_BUFFER))
+        .max_buf_size(config.head_bytes_max.max(BUFFER))
         .max_header_size(config.head_bytes_max);
     builder
 }
