@@ -619,3 +619,65 @@ async fn only_what_has_changed_is_started_anew() {
         "{unknown:?}"
     );
 }
+
+#[tokio::test]
+async fn one_app_takes_its_route_and_the_rest_of_the_file_is_told() {
+    let before = File::listening(&["127.0.0.1:0"]).app("shop", "1", &host("shop"));
+    let hitless = before.start(&["shop"]).await;
+    let after = File::listening(&["127.0.0.1:0", "[::1]:0"])
+        .app("shop", "2", &host("store"))
+        .app("wiki", "1", &host("wiki"));
+    hitless.rewrite(&after.text());
+    // An app that is in the file alone.
+    let ran = hitless
+        .command(&["reload", "wiki"])
+        .await
+        .expect_status(2, "wiki");
+    let told = "there is no app wiki; there is shop; the file has it: `hitless reload --changed` starts it";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+
+    let ran = hitless
+        .command(&["reload", "shop"])
+        .await
+        .expect_status(0, "shop");
+    for told in [
+        "in force: app.shop.route; started anew: shop",
+        "the file also changes: listen, app.wiki (new); not in force until `hitless reload --changed`",
+    ] {
+        assert!(ran.stderr.contains(told), "{ran:?}");
+    }
+    let address = hitless.address();
+    let answer = fetch_from(address, "store.org", "/").await;
+    assert_eq!(answer.expect_status(200).version(), Some(2));
+    fetch_from(address, "shop.org", "/")
+        .await
+        .expect_status(404);
+    assert_eq!(listens(&hitless).await.len(), 1);
+    assert_eq!(names(&hitless.status().await), ["shop"]);
+
+    let ran = hitless
+        .command(&["reload", "--changed"])
+        .await
+        .expect_status(0, "changed");
+    assert!(!ran.stderr.contains("also changes"), "{ran:?}");
+    assert_eq!(names(&hitless.status().await), ["shop", "wiki"]);
+
+    // One that the file speaks of no more goes on.
+    hitless.rewrite(
+        &File::listening(&["127.0.0.1:0"])
+            .app("wiki", "1", "")
+            .text(),
+    );
+    let ran = hitless
+        .command(&["reload", "shop"])
+        .await
+        .expect_status(1, "gone");
+    assert!(
+        ran.stderr.contains("the file speaks of shop no more"),
+        "{ran:?}"
+    );
+    assert!(!ran.stderr.contains("invalid"), "{ran:?}");
+    fetch_from(address, "store.org", "/")
+        .await
+        .expect_status(200);
+}

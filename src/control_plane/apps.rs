@@ -6,7 +6,7 @@ mod whole;
 
 pub use self::underway::Reloads;
 pub use self::whole::{
-    About, Changes, Configuration, Configure, Fresh, Refusal, Reread, Scope, Whole,
+    About, Changes, Configuration, Configure, Fresh, Refusal, Reread, Scope, Unread, Whole,
 };
 
 use std::fmt;
@@ -64,12 +64,14 @@ pub struct Status {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no app of that name.
-    #[error("there is no app {name}; there is {}", known.join(", "))]
+    #[error("there is no app {name}; there is {}{}", known.join(", "), in_file(*written))]
     UnknownApp {
         /// What was asked for.
         name: String,
         /// What there is.
         known: Vec<String>,
+        /// The configuration has it, and was not put in force since.
+        written: bool,
     },
     /// It was to be moved to other addresses, and has none.
     #[error("{0} runs a command: only an app with `addresses` can be moved to others")]
@@ -77,6 +79,12 @@ pub enum Error {
     /// The configuration has problems, and nothing was changed.
     #[error("the configuration is invalid, nothing was changed:\n{0}")]
     Configuration(String),
+    /// The configuration speaks of this app no more.
+    #[error(
+        "nothing was changed: the file speaks of {0} no more, and what served it before still does; `hitless reload \
+         --changed` stops what the file does not speak of"
+    )]
+    Gone(AppName),
     /// Nothing is kept of that generation.
     #[error(
         "no output of generation {generation} is kept; there is {}",
@@ -263,6 +271,7 @@ impl Apps {
                     .iter()
                     .map(|handle| handle.name().to_string())
                     .collect(),
+                written: false,
             })
     }
 }
@@ -281,6 +290,13 @@ impl Status {
     /// Whether every app serves the wanted version, none is held back, and what is written is in force.
     pub fn is_well(&self) -> bool {
         self.configuration.refused.is_none() && self.apps.iter().all(AppStatus::is_well)
+    }
+}
+
+fn in_file(written: bool) -> &'static str {
+    match written {
+        true => "; the file has it: `hitless reload --changed` starts it",
+        false => "",
     }
 }
 

@@ -5,6 +5,7 @@
 //!   read -> prepare (bind, open; any of it may be refused) -> settings, addresses, new apps -> routes, once new apps are live
 //! ```
 
+mod one_app;
 mod prepare;
 mod routing;
 
@@ -23,7 +24,9 @@ use super::operators::{Ready, Scraping};
 use super::tables::{Gate, Routing};
 use super::{Read, difference, fitting};
 use crate::config::{self, Config, ShutdownConfig};
-use crate::control_plane::apps::{Apps, Changes, Configure, Fresh, Refusal, Reread, Scope, Whole};
+use crate::control_plane::apps::{
+    Apps, Changes, Configure, Fresh, Refusal, Reread, Scope, Unread, Whole,
+};
 use crate::control_plane::driver::{Driver, Handle, Origin, ReloadOptions};
 use crate::data_plane::listen::ListenAddress;
 use crate::data_plane::pages::CurrentPages;
@@ -106,9 +109,9 @@ impl Configurator {
     }
 
     /// Reads the file; what is wrong with it is loud.
-    fn read(&self) -> Result<Config, String> {
+    fn read(&self) -> Result<Config, Unread> {
         let config = (self.read)().map_err(|error| error.to_string());
-        let config = config.map_err(|problem| self.refuse(problem))?;
+        let config = config.map_err(|problem| Unread::Invalid(self.refuse(problem)))?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -129,17 +132,18 @@ impl Configurator {
     }
 
     /// All of the configuration.
-    async fn reread_all(&self, origin: &Origin, options: &ReloadOptions) -> Result<Reread, String> {
+    async fn reread_all(&self, origin: &Origin, options: &ReloadOptions) -> Result<Reread, Unread> {
         let mut state = self.state.lock().await;
         let config = self.read()?;
         let prepared = Prepared::new(&state, &config, self.workers.count())
-            .map_err(|error| self.refuse(format!("{error:#}")))?;
+            .map_err(|error| Unread::Invalid(self.refuse(format!("{error:#}"))))?;
         self.maker.metrics.config_reread(true);
         let changes = Changes {
             in_force: difference::in_place(&state.config, &config),
             added: names(&config.apps, |name| !state.has(name)),
             removed: names(&state.config.apps, |name| !speaks_of(&config, name)),
             needs_restart: difference::needs_restart(&self.started, &config),
+            left: Vec::new(),
         };
         let apps = self
             .put_in_force(&mut state, config, prepared, (origin, options))
@@ -147,43 +151,6 @@ impl Configurator {
         tell(&changes);
         self.publish(&state, &changes.needs_restart);
         self.route(&mut state).await;
-        Ok(Reread { changes, apps })
-    }
-
-    /// What the configuration says of one app.
-    async fn reread_app(&self, name: &AppName) -> Result<Reread, String> {
-        let mut state = self.state.lock().await;
-        let config = self.read()?;
-        let Some(app) = config.apps.iter().find(|app| app.name == *name) else {
-            let why = format!(
-                "there is no app {name} in it any more: `hitless reload --changed` stops what it does not speak of"
-            );
-            return Err(why);
-        };
-        self.maker.metrics.config_reread(true);
-        self.whole
-            .send_modify(|whole| whole.configuration.refused = None);
-        let known = state
-            .config
-            .apps
-            .iter_mut()
-            .find(|known| known.name == *name);
-        let mut changes = Changes::default();
-        if let Some(known) = known {
-            // Where it leads is a matter of all of them.
-            let app = config::App {
-                routes: known.routes.clone(),
-                ..app.clone()
-            };
-            changes.in_force = difference::of_app(known, &app);
-            *known = app;
-        }
-        self.maker.watching.follow_one(app);
-        let mut apps = Vec::new();
-        if let Some(member) = state.members.iter_mut().find(|member| member.name == *name) {
-            apps.push(member.renew(app));
-        }
-        self.change(&state, None).await;
         Ok(Reread { changes, apps })
     }
 
@@ -313,13 +280,18 @@ impl Configure for Configurator {
         scope: Scope,
         origin: &'a Origin,
         options: &'a ReloadOptions,
-    ) -> Pin<Box<dyn Future<Output = Result<Reread, String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Reread, Unread>> + Send + 'a>> {
         Box::pin(async move {
             match scope {
                 Scope::All => self.reread_all(origin, options).await,
                 Scope::App(name) => self.reread_app(&name).await,
             }
         })
+    }
+
+    fn would_add(&self, app: &str) -> bool {
+        // Nobody has asked for it to be put in force: what is wrong with it is not the answer here.
+        (self.read)().is_ok_and(|config| config.apps.iter().any(|known| known.name.as_str() == app))
     }
 }
 

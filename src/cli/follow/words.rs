@@ -135,7 +135,14 @@ fn configured(changes: &Changes, apps: &[AppName]) -> String {
         true => "no app is started anew".to_owned(),
         false => format!("started anew: {}", names(apps)),
     });
-    format!("configuration read; {}", parts.join("; "))
+    let told = format!("configuration read; {}", parts.join("; "));
+    match changes.left.is_empty() {
+        true => told,
+        false => format!(
+            "{told}\nthe file also changes: {}; not in force until `hitless reload --changed`",
+            changes.left.join(", ")
+        ),
+    }
 }
 
 fn noun(source: TriggerSource) -> &'static str {

@@ -85,6 +85,11 @@ impl From<Error> for Problem {
                 error.to_string(),
             ),
             Error::Configuration(_) => Self::configuration(&error.to_string()),
+            Error::Gone(_) => Self::new(
+                StatusCode::CONFLICT,
+                "Not in the configuration",
+                error.to_string(),
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::underway::Underway;
-use super::{Apps, Error, Fresh, Reread, Scope};
+use super::{Apps, Changes, Error, Fresh, Reread, Scope, Unread};
 use crate::control_plane::driver::{Handle, Origin, ReloadOptions};
 use crate::control_plane::progress::{Progress, Updates};
 use crate::generation::AppName;
@@ -12,8 +12,8 @@ use crate::generation::AppName;
 
 impl Apps {
     /// Reads the configuration anew and asks one app, or every one, for a fresh generation. The updates end with a
-    /// verdict for each. For every one, the rest of the configuration is in force by then, too: what it was is the first
-    /// update.
+    /// verdict for each. For every one, the rest of the configuration is in force by then, too. What was changed beside the
+    /// generation, and what was left, is the first update; of one app alone only where there is something to tell.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Apps {
         origin: Origin,
         options: ReloadOptions,
     ) -> Result<Updates, Error> {
-        let chosen = self.chosen(app)?;
+        let chosen = self.chosen(app).map_err(|error| self.written(error))?;
         let underway = self.0.reloads.begin();
         if self.is_stopping() {
             return Ok(cancelled(&chosen, origin, options).await);
@@ -54,7 +54,7 @@ impl Apps {
             _ => Scope::All,
         };
         let reread = self.0.configure.reread(scope, &origin, &options);
-        let Reread { changes, apps } = reread.await.map_err(Error::Configuration)?;
+        let Reread { changes, apps } = reread.await?;
         if options.wish.addresses.is_some()
             && let Some(name) = without_addresses(&apps)
         {
@@ -64,7 +64,7 @@ impl Apps {
             |fresh: &Fresh| options.only_changed && fresh.start.is_none() && !fresh.differs;
         let (left, wanted): (Vec<_>, Vec<_>) = apps.into_iter().partition(is_left);
         let (sender, updates) = mpsc::unbounded_channel();
-        if app.is_none() || wanted.is_empty() {
+        if app.is_none() || wanted.is_empty() || changes != Changes::default() {
             let reloads = wanted.iter().map(|fresh| fresh.handle.name().clone());
             let told = Progress::Configured {
                 changes,
@@ -93,6 +93,27 @@ impl Apps {
             tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
         }
         Ok(updates)
+    }
+
+    /// An app that nobody knows may be one of the file that was not put in force.
+    fn written(&self, error: Error) -> Error {
+        match error {
+            Error::UnknownApp { name, known, .. } => Error::UnknownApp {
+                written: self.0.configure.would_add(&name),
+                name,
+                known,
+            },
+            error => error,
+        }
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Invalid(problem) => Self::Configuration(problem),
+            Unread::Gone(app) => Self::Gone(app),
+        }
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Changes {
     pub removed: Vec<AppName>,
     /// The keys that have changed since hitless was started, and need a restart.
     pub needs_restart: Vec<String>,
+    /// What the file says otherwise and only a reload of the whole puts in force, where one app was meant.
+    #[serde(default)]
+    pub left: Vec<String>,
 }
 
 /// An app of a configuration that was read anew.
@@ -110,16 +113,28 @@ pub struct Fresh {
     pub start: Option<Updates>,
 }
 
+/// Why a configuration that was to be read anew is not in force. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It has problems, in the words of `hitless check`.
+    Invalid(String),
+    /// It speaks of this app no more.
+    Gone(AppName),
+}
+
 /// Reads the configuration anew, and puts in force what needs no fresh generation.
 pub trait Configure: Send + Sync {
-    /// Nothing has changed where this fails; the text says why. New apps are started for `origin`, and whoever dropped the
+    /// Nothing has changed where this fails. New apps are started for `origin`, and whoever dropped the
     /// future would leave that half-way.
     fn reread<'a>(
         &'a self,
         scope: Scope,
         origin: &'a Origin,
         options: &'a ReloadOptions,
-    ) -> Pin<Box<dyn Future<Output = Result<Reread, String>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<Reread, Unread>> + Send + 'a>>;
+
+    /// Whether the configuration as it is written has this app, which need not be in force.
+    fn would_add(&self, app: &str) -> bool;
 }
 
 // === impl Configuration ===
