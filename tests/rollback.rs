@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::app::{App, Release};
+use support::app::{App, Fault, Release, section};
 use support::clock::{expect_quick, first_answer_of};
 use support::program::Ran;
 use support::status::Status;
@@ -208,4 +208,51 @@ async fn from_the_command_to_the_first_answer_of_the_old_version_no_timer_runs()
         times.push(answered - asked);
     }
     expect_quick("from the command to the first answer", times);
+}
+
+#[tokio::test]
+async fn of_several_apps_only_those_go_back_that_the_newest_reload_has_led_elsewhere() {
+    let (shop, wiki) = (App::demo(), App::demo());
+    let route = |name: &str| format!("route = [{{ path = \"/{name}\" }}]");
+    let file = format!(
+        "listen = [\"127.0.0.1:0\"]\n{}{}",
+        section("shop", &shop, &route("shop")),
+        section("wiki", &wiki, &route("wiki"))
+    );
+    let mut hitless = Hitless::with_file(&file).begin().await;
+    hitless.all_live(&["shop", "wiki"]).await;
+    let live = async |hitless: &Hitless| {
+        let status = hitless.status().await;
+        (status.live("shop"), status.live("wiki"))
+    };
+    // Nothing was reloaded so far.
+    let ran = hitless.command(&["rollback"]).await;
+    let ran = ran.expect_status(1, "nothing");
+    assert!(ran.stderr.contains("nothing was rolled back"), "{ran:#?}");
+
+    hitless.command(&["reload"]).await.expect_status(0, "all");
+    hitless
+        .command(&["reload", "shop"])
+        .await
+        .expect_status(0, "shop");
+    assert_eq!(live(&hitless).await, (Some(3), Some(2)));
+    let ran = hitless.command(&["rollback"]).await;
+    let ran = ran.expect_status(0, "rollback");
+    assert!(!ran.stderr.contains("wiki"), "{ran:#?}");
+    assert_eq!(live(&hitless).await, (Some(2), Some(2)));
+
+    // One of two fails: the other one is undone.
+    wiki.deploy(&Release::broken(2, Fault::DiesAtStart));
+    hitless.command(&["reload"]).await.expect_status(1, "all");
+    let ran = hitless.command(&["rollback"]).await;
+    ran.expect_status(0, "rollback");
+    assert_eq!(live(&hitless).await, (Some(2), Some(2)));
+    // And what failed as a whole has nothing to be undone.
+    hitless
+        .command(&["reload", "wiki"])
+        .await
+        .expect_status(1, "wiki");
+    let ran = hitless.command(&["rollback"]).await;
+    ran.expect_status(1, "nothing");
+    assert_eq!(live(&hitless).await, (Some(2), Some(2)));
 }

@@ -1,5 +1,6 @@
 //! All apps of this hitless: what is asked of each or of all of them, and what is told about the whole.
 
+mod newest;
 mod reloading;
 mod underway;
 mod whole;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+use self::newest::Newest;
 use self::reloading::pass_on;
 use self::underway::Register;
 use crate::control_plane::driver::Handle;
@@ -39,6 +41,7 @@ struct Inner {
     whole: watch::Receiver<Whole>,
     configure: Arc<dyn Configure>,
     reloads: Register,
+    newest: Newest,
     journals: Arc<Journals>,
     stopping: AtomicBool,
     /// The first start of every app has ended. An app that is added later makes the whole no less ready.
@@ -85,6 +88,12 @@ pub enum Error {
          --changed` stops what the file does not speak of"
     )]
     Gone(AppName),
+    /// The newest reload changed no app.
+    #[error(
+        "nothing was rolled back: no reload so far, or the newest one, has put an app onto another version; `hitless rollback \
+         APP` takes one app back to its version before"
+    )]
+    NothingToUndo,
     /// Nothing is kept of that generation.
     #[error(
         "no output of generation {generation} is kept; there is {}",
@@ -111,20 +120,22 @@ impl Apps {
             whole,
             configure,
             reloads: Register::default(),
+            newest: Newest::default(),
             journals,
             stopping: AtomicBool::new(false),
             started: AtomicBool::new(false),
         }))
     }
 
-    /// Asks one app, or every one, to undo its newest reload. The updates end with a verdict for each.
+    /// Undoes the newest reload of one app, or of all of them: only those go back then that it has led elsewhere, or is
+    /// about to. The updates end with a verdict for each.
     ///
     /// # Errors
     ///
-    /// An unknown app.
+    /// An unknown app; the newest reload has led none of several elsewhere.
     pub async fn rollback(&self, app: Option<&str>) -> Result<Updates, Error> {
         let (sender, updates) = mpsc::unbounded_channel();
-        for handle in self.chosen(app)?.iter() {
+        for handle in self.to_go_back(app)? {
             tokio::spawn(pass_on(handle.rollback().await, sender.clone(), None));
         }
         Ok(updates)
@@ -253,6 +264,19 @@ impl Apps {
                 .collect::<Vec<_>>()
                 .join("; "),
         ))
+    }
+
+    /// Of a single app its driver knows by itself what there is to undo.
+    fn to_go_back(&self, app: Option<&str>) -> Result<Vec<Handle>, Error> {
+        let mut chosen = self.chosen(app)?.to_vec();
+        if app.is_none() && chosen.len() > 1 {
+            let led = self.0.newest.led();
+            chosen.retain(|handle| led.contains(handle.name()));
+            if chosen.is_empty() {
+                return Err(Error::NothingToUndo);
+            }
+        }
+        Ok(chosen)
     }
 
     fn is_stopping(&self) -> bool {

@@ -150,7 +150,7 @@ pub struct Addresses(pub Arc<[Endpoint]>);
 /// `hitless rollback`
 #[derive(Args, Clone, Debug)]
 pub struct RollbackArgs {
-    /// The app; without it every app.
+    /// The app; without it those that the newest reload put onto another version.
     #[arg(value_parser = words::name)]
     pub app: Option<String>,
 

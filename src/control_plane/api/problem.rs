@@ -85,6 +85,9 @@ impl From<Error> for Problem {
                 error.to_string(),
             ),
             Error::Configuration(_) => Self::configuration(&error.to_string()),
+            Error::NothingToUndo => {
+                Self::new(StatusCode::CONFLICT, "Nothing to undo", error.to_string())
+            }
             Error::Gone(_) => Self::new(
                 StatusCode::CONFLICT,
                 "Not in the configuration",

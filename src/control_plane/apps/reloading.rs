@@ -1,7 +1,10 @@
 //! A reload, from the reading of the configuration to the last verdict. It goes on whether or not anybody waits.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
+use super::newest::{Led, Record};
 use super::underway::Underway;
 use super::{Apps, Changes, Error, Fresh, Reread, Scope, Unread};
 use crate::control_plane::driver::{Handle, Origin, ReloadOptions};
@@ -73,6 +76,7 @@ impl Apps {
             // The receiver is here.
             let _ = sender.send(told);
         }
+        let record = self.note(&wanted);
         for Fresh {
             handle, settings, ..
         } in left
@@ -90,9 +94,28 @@ impl Apps {
                     asked.await
                 }
             };
-            tokio::spawn(pass_on(updates, sender.clone(), Some(underway.clone())));
+            let part = Part {
+                _underway: underway.clone(),
+                record: Arc::clone(&record),
+            };
+            tokio::spawn(pass_on(updates, sender.clone(), Some(part)));
         }
         Ok(updates)
+    }
+
+    /// This reload is the newest from now on, unless it starts nothing.
+    fn note(&self, wanted: &[Fresh]) -> Arc<Record> {
+        let apps = wanted.iter().map(|fresh| {
+            let led = match fresh.start {
+                Some(_) => Led::New,
+                None => Led::Starting,
+            };
+            (fresh.handle.name().clone(), led)
+        });
+        match wanted {
+            [] => Arc::default(),
+            _ => self.0.newest.begin(apps.collect()),
+        }
     }
 
     /// An app that nobody knows may be one of the file that was not put in force.
@@ -133,17 +156,25 @@ fn without_addresses(apps: &[Fresh]) -> Option<AppName> {
     first.map(|fresh| fresh.handle.name().clone())
 }
 
+/// What one app is of a reload, until its verdict.
+pub(super) struct Part {
+    _underway: Underway,
+    record: Arc<Record>,
+}
+
 /// Nobody listening any more does not interrupt a reload, which is under way until its verdict.
 pub(super) async fn pass_on(
     mut updates: Updates,
     to: mpsc::UnboundedSender<Progress>,
-    mut underway: Option<Underway>,
+    mut part: Option<Part>,
 ) {
     while let Some(update) = updates.recv().await {
-        if matches!(update, Progress::Verdict { .. }) {
-            underway = None;
+        if let Progress::Verdict { app, status, .. } = &update
+            && let Some(part) = part.take()
+        {
+            part.record.ended(app, status.verdict);
         }
-        if to.send(update).is_err() && underway.is_none() {
+        if to.send(update).is_err() && part.is_none() {
             return;
         }
     }
