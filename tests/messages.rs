@@ -10,7 +10,7 @@ use support::program::{self, Ran};
 use support::world::{Hitless, SOON};
 
 /// Wrong command lines. What is asked of a running hitless finds none: its folder is empty.
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 33] = [
     &[],
     &["relaod"],
     &["start"],
@@ -21,6 +21,7 @@ const COMMANDS: [&[&str]; 32] = [
     &["run", "-l", "localhost:80", "--", "./app"],
     &["run", "-l", "8080", "--", "./app"],
     &["run", "-l", ":8080", "-l", "127.0.0.1:8080", "--", "./app"],
+    &["run", "--admin", "off", "--", "./app"],
     &["run", "python3", "app.py"],
     &["run", "--lisen", ":80", "--", "./app"],
     &["run", "--ready", "healthz", "--", "./app"],

@@ -367,10 +367,7 @@ impl Kind for OptionalAddress {
     type Value = Option<ListenAddress>;
 
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<Self::Value> {
-        match node.get_ref().as_str() {
-            Some("") => Some(None),
-            _ => read::text(node, at, problems, ADDRESS, str::parse).map(Some),
-        }
+        read::text(node, at, problems, ADDRESS, words::admin)
     }
 }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use http::uri::PathAndQuery;
 
-use crate::data_plane::listen::Owner;
+use crate::data_plane::listen::{AddressError, ListenAddress, Owner};
 use crate::data_plane::route::HostPattern;
 use crate::telemetry::access::Destination;
 
@@ -195,6 +195,22 @@ pub fn access_log(text: &str) -> Result<Destination, WordError> {
     match matches!(destination, Destination::File(_)) && !is_path {
         true => Err(WordError::AccessLog),
         false => Ok(destination),
+    }
+}
+
+/// Reads where operators are answered; none for nowhere, which is `""` and no word.
+///
+/// # Errors
+///
+/// What it may be.
+pub fn admin(text: &str) -> Result<Option<ListenAddress>, String> {
+    match text {
+        "" => Ok(None),
+        "off" | "none" | "no" | "false" => Err(r#"write "" for none"#.to_owned()),
+        _ => text
+            .parse()
+            .map(Some)
+            .map_err(|error: AddressError| error.to_string()),
     }
 }
 

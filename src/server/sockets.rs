@@ -26,7 +26,7 @@ pub(super) struct Sockets {
 const ELSEWHERE: &str = "stop it, or choose another address";
 
 /// Which of the addresses it is, for who has not written any.
-const ADMIN: &str = "the address for operators (--admin ADDRESS, or \"off\")";
+const ADMIN: &str = "the address for operators (--admin ADDRESS, or --admin \"\" for none)";
 
 /// Binds all of them. What was bound before an error is closed again.
 pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {

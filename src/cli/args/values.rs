@@ -6,9 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::Admin;
 use super::asking::Addresses;
-use crate::config::units;
+use crate::config::{units, words};
 use crate::control_plane::endpoint::{Endpoint, EndpointError};
-use crate::data_plane::listen::AddressError;
 use crate::telemetry::log;
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -19,11 +18,8 @@ pub(super) fn addresses(text: &str) -> Result<Addresses, EndpointError> {
     Endpoint::list(text).map(|list| Addresses(list.into()))
 }
 
-pub(super) fn admin(text: &str) -> Result<Admin, AddressError> {
-    match text {
-        "" => Ok(Admin(None)),
-        _ => text.parse().map(|address| Admin(Some(address))),
-    }
+pub(super) fn admin(text: &str) -> Result<Admin, String> {
+    words::admin(text).map(Admin)
 }
 
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
