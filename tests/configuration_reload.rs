@@ -435,12 +435,19 @@ async fn what_the_system_refuses_changes_nothing() {
     let ran = hitless
         .command(&["reload"])
         .await
-        .expect_status(78, "reload");
+        .expect_status(1, "reload");
+    assert!(!ran.stderr.contains("invalid"), "{ran:?}");
+    assert!(ran.stderr.contains("could not be put in force"), "{ran:?}");
     let own = format!(
         "cannot listen on {address}: process {} (",
         std::process::id()
     );
     assert!(ran.stderr.contains(&own), "{ran:?}");
+    let shown = hitless
+        .command(&["status"])
+        .await
+        .expect_status(1, "status");
+    assert!(shown.stdout.contains("Next: mend that"), "{shown:?}");
     let status = hitless.status().await;
     assert_eq!(
         (live(&status, &["web"]), listens(&hitless).await.len()),

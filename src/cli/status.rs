@@ -185,8 +185,7 @@ fn configuration(status: &Configuration) -> Vec<String> {
             "configuration: REFUSED {ago} ago; in force is what was read {since} ago"
         ));
         lines.extend(refused.problem.lines().map(|line| format!("  | {line}")));
-        lines
-            .push("  Next: mend it (`hitless check`), then `hitless reload --changed`.".to_owned());
+        lines.push(format!("  Next: {}.", refused.next()));
     }
     if !status.awaited.is_empty() {
         let names: Vec<_> = status.awaited.iter().map(AppName::as_str).collect();

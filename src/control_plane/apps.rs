@@ -82,6 +82,12 @@ pub enum Error {
     /// The configuration has problems, and nothing was changed.
     #[error("the configuration is invalid, nothing was changed:\n{0}")]
     Configuration(String),
+    /// The configuration is valid, and the system refused what it needs. Nothing was changed.
+    #[error(
+        "the configuration is valid, but could not be put in force, and nothing was changed:\n{0}\nNext: mend that, then \
+         `hitless reload` again"
+    )]
+    Refused(String),
     /// The configuration speaks of this app no more.
     #[error(
         "nothing was changed: the file speaks of {0} no more, and what served it before still does; `hitless reload \

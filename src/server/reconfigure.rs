@@ -111,7 +111,7 @@ impl Configurator {
     /// Reads the file; what is wrong with it is loud.
     fn read(&self) -> Result<Config, Unread> {
         let config = (self.read)().map_err(|error| error.to_string());
-        let config = config.map_err(|problem| Unread::Invalid(self.refuse(problem)))?;
+        let config = config.map_err(|problem| Unread::Invalid(self.refuse(problem, false)))?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -119,12 +119,18 @@ impl Configurator {
     }
 
     /// Nothing was changed, and everybody who looks is to see it.
-    fn refuse(&self, problem: String) -> String {
+    fn refuse(&self, problem: String, valid: bool) -> String {
         self.maker.metrics.config_reread(false);
-        error!("the configuration is refused, and nothing was changed: {problem}");
+        match valid {
+            true => error!(
+                "the configuration could not be put in force, and nothing was changed: {problem}"
+            ),
+            false => error!("the configuration is refused, and nothing was changed: {problem}"),
+        }
         let refusal = Refusal {
             at: SystemTime::now(),
             problem: problem.clone(),
+            valid,
         };
         self.whole
             .send_modify(|whole| whole.configuration.refused = Some(refusal));
@@ -136,7 +142,7 @@ impl Configurator {
         let mut state = self.state.lock().await;
         let config = self.read()?;
         let prepared = Prepared::new(&state, &config, self.workers.count())
-            .map_err(|error| Unread::Invalid(self.refuse(format!("{error:#}"))))?;
+            .map_err(|error| Unread::Refused(self.refuse(format!("{error:#}"), true)))?;
         self.maker.metrics.config_reread(true);
         let changes = Changes {
             in_force: difference::in_place(&state.config, &config),

@@ -76,23 +76,17 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let detail = error.to_string();
         match error {
-            Error::UnknownApp { .. } => Self::unknown_app(&error.to_string()),
-            Error::NoAddresses(_) => Self::bad_option(&error.to_string()),
-            Error::UnknownGeneration { .. } => Self::new(
-                StatusCode::NOT_FOUND,
-                "Unknown generation",
-                error.to_string(),
-            ),
-            Error::Configuration(_) => Self::configuration(&error.to_string()),
-            Error::NothingToUndo => {
-                Self::new(StatusCode::CONFLICT, "Nothing to undo", error.to_string())
+            Error::UnknownApp { .. } => Self::unknown_app(&detail),
+            Error::NoAddresses(_) => Self::bad_option(&detail),
+            Error::UnknownGeneration { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "Unknown generation", detail)
             }
-            Error::Gone(_) => Self::new(
-                StatusCode::CONFLICT,
-                "Not in the configuration",
-                error.to_string(),
-            ),
+            Error::Configuration(_) => Self::configuration(&detail),
+            Error::Refused(_) => Self::new(StatusCode::CONFLICT, "Not put in force", detail),
+            Error::Gone(_) => Self::new(StatusCode::CONFLICT, "Not in the configuration", detail),
+            Error::NothingToUndo => Self::new(StatusCode::CONFLICT, "Nothing to undo", detail),
         }
     }
 }

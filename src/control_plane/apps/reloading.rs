@@ -135,6 +135,7 @@ impl From<Unread> for Error {
     fn from(unread: Unread) -> Self {
         match unread {
             Unread::Invalid(problem) => Self::Configuration(problem),
+            Unread::Refused(problem) => Self::Refused(problem),
             Unread::Gone(app) => Self::Gone(app),
         }
     }

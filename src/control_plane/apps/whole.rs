@@ -62,8 +62,11 @@ pub struct Refusal {
     /// When it was.
     #[serde(with = "status::seconds")]
     pub at: SystemTime,
-    /// What is wrong, in the words of `hitless check`.
+    /// What is wrong, in the words of `hitless check`, or of the system.
     pub problem: String,
+    /// It is as it should be, and the system refused what it needs.
+    #[serde(default)]
+    pub valid: bool,
 }
 
 /// Which part of the configuration is wanted anew.
@@ -118,6 +121,8 @@ pub struct Fresh {
 pub enum Unread {
     /// It has problems, in the words of `hitless check`.
     Invalid(String),
+    /// It is valid, and the system refused what it needs: an address, a file.
+    Refused(String),
     /// It speaks of this app no more.
     Gone(AppName),
 }
@@ -154,6 +159,16 @@ impl Configuration {
     pub fn hide_text(&mut self) {
         if let Some(refused) = &mut self.refused {
             refused.problem = "shown on this machine only".to_owned();
+        }
+    }
+}
+
+impl Refusal {
+    /// What to do about it.
+    pub fn next(&self) -> &'static str {
+        match self.valid {
+            true => "mend that, then `hitless reload --changed`",
+            false => "mend it (`hitless check`), then `hitless reload --changed`",
         }
     }
 }
