@@ -326,6 +326,12 @@ async fn a_new_app_that_is_broken_takes_nothing_from_what_serves() {
         ran.stderr.contains("new: generation 1 did not go live"),
         "{ran:?}"
     );
+    let told = "new: its routes are not in force until it is live";
+    assert!(ran.stderr.contains(told), "{ran:?}");
+    assert!(!ran.stderr.contains("what served before"), "{ran:?}");
+    // And so it is when it is asked for by its name.
+    let ran = hitless.command(&["reload", "new"]).await;
+    assert!(ran.expect_status(1, "new").stderr.contains(told));
     let status = hitless.status().await;
     assert_eq!(
         status.0["configuration"]["awaited"],

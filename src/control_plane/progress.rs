@@ -106,6 +106,9 @@ pub enum Progress {
         status: TriggerStatus,
         /// Seconds from the trigger to the verdict.
         elapsed: f64,
+        /// It is new and has not been live yet: no request is routed to it, whatever the configuration says.
+        #[serde(default)]
+        awaited: bool,
     },
     /// After the verdict `live`, for those who wait for it: how the probation ended.
     Settled {

@@ -95,7 +95,8 @@ pub(super) fn sentence(update: &Progress) -> String {
             app,
             status,
             elapsed,
-        } => verdict(app, status, *elapsed),
+            awaited,
+        } => verdict(app, status, *elapsed, *awaited),
         Progress::Settled {
             app,
             settled,
@@ -165,7 +166,7 @@ fn settled_words(settled: SettledWord, reason: Option<&str>) -> String {
     }
 }
 
-fn verdict(app: &AppName, status: &TriggerStatus, elapsed: f64) -> String {
+fn verdict(app: &AppName, status: &TriggerStatus, elapsed: f64, awaited: bool) -> String {
     let named = |id: GenerationId| format!(" generation {id}");
     let generation = status.generation.map_or_else(String::new, named);
     match status.verdict {
@@ -184,7 +185,10 @@ fn verdict(app: &AppName, status: &TriggerStatus, elapsed: f64) -> String {
             format!("{app}: superseded by what was asked for later: see hitless status")
         }
         VerdictWord::Cancelled => format!("{app}: cancelled, hitless is stopping"),
-        VerdictWord::Failed => failure(app, &generation, status, elapsed),
+        VerdictWord::Failed => {
+            let failed = failure(app, &generation, status, elapsed);
+            format!("{failed}\n{app}: {}", serving(status, awaited))
+        }
     }
 }
 
@@ -204,13 +208,20 @@ fn failure(app: &AppName, generation: &str, status: &TriggerStatus, elapsed: f64
         lines.push("  last output:".to_owned());
         lines.extend(status.output.iter().map(|line| format!("    {line}")));
     }
-    lines.push(match status.serving {
-        Some(serving) => format!("{app}: generation {serving} serves on, untouched"),
-        None => format!(
-            "{app}: nothing is live; requests are held, and it is tried again: see hitless status"
-        ),
-    });
     lines.join("\n")
+}
+
+/// Who serves, now that it has failed. `awaited`: no request is routed to it.
+fn serving(status: &TriggerStatus, awaited: bool) -> String {
+    match status.serving {
+        _ if awaited => {
+            "its routes are not in force until it is live; requests go where they went before"
+                .to_owned()
+        }
+        Some(serving) => format!("generation {serving} serves on, untouched"),
+        None => "nothing is live; requests are held, and it is tried again: see hitless status"
+            .to_owned(),
+    }
 }
 
 /// `3 requests and 1 stream`.

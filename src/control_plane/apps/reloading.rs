@@ -95,6 +95,7 @@ impl Apps {
                 }
             };
             let part = Part {
+                apps: self.clone(),
                 _underway: underway.clone(),
                 record: Arc::clone(&record),
             };
@@ -159,6 +160,7 @@ fn without_addresses(apps: &[Fresh]) -> Option<AppName> {
 
 /// What one app is of a reload, until its verdict.
 pub(super) struct Part {
+    apps: Apps,
     _underway: Underway,
     record: Arc<Record>,
 }
@@ -169,11 +171,24 @@ pub(super) async fn pass_on(
     to: mpsc::UnboundedSender<Progress>,
     mut part: Option<Part>,
 ) {
-    while let Some(update) = updates.recv().await {
-        if let Progress::Verdict { app, status, .. } = &update
+    while let Some(mut update) = updates.recv().await {
+        if let Progress::Verdict {
+            app,
+            status,
+            awaited,
+            ..
+        } = &mut update
             && let Some(part) = part.take()
         {
             part.record.ended(app, status.verdict);
+            *awaited = part
+                .apps
+                .0
+                .whole
+                .borrow()
+                .configuration
+                .awaited
+                .contains(app);
         }
         if to.send(update).is_err() && part.is_none() {
             return;

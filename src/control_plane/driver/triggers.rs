@@ -379,6 +379,8 @@ impl Driver {
             app: self.name.clone(),
             status: status.clone(),
             elapsed,
+            // Where requests are routed is known to others.
+            awaited: false,
         });
         if status.verdict == VerdictWord::Live {
             let watchers = watchers.through_probation();
