@@ -37,6 +37,7 @@ use crate::data_plane::pages::Pages;
 use crate::data_plane::route::Route;
 use crate::data_plane::{AppConfig, ClientConfig, TrustedProxies};
 use crate::generation::AppName;
+use crate::paths;
 use crate::telemetry::access::Destination;
 use crate::telemetry::log::{self, LogConfig};
 
@@ -147,7 +148,7 @@ pub enum Error {
     )]
     NothingToRun,
     /// The file cannot be read.
-    #[error("cannot read {}: {source}{}", path.display(), beside(path, source))]
+    #[error("cannot read {}: {source}{}", paths::whole(path).display(), beside(path, source))]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -14,6 +14,7 @@
 //! The modules in reading order:
 
 pub mod generation;
+mod paths;
 mod sync;
 pub mod units;
 

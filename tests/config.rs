@@ -342,8 +342,9 @@ fn what_is_watched_is_there_at_the_start_and_may_be_away_later() {
     let Err(Error::Invalid(report)) = Config::load(&file, &Overrides::default()) else {
         panic!("the path is not there");
     };
+    let absent = std::env::current_dir().unwrap().join("no/such");
     let line = format!(
-        "{}:4:10: there is nothing at the watched path \"no/such\"",
+        "{}:4:10: there is nothing at the watched path {absent:?}",
         file.display()
     );
     assert!(report.to_string().starts_with(&line), "{report}");
@@ -461,8 +462,10 @@ fn flags_that_contradict_each_other_are_usage() {
 #[test]
 fn a_missing_file_is_named() {
     let error = Config::load(Path::new("no/such.toml"), &Overrides::default()).unwrap_err();
-    expect!["cannot read no/such.toml: No such file or directory (os error 2)"]
-        .assert_eq(&error.to_string());
+    let whole = std::env::current_dir().unwrap().join("no/such.toml");
+    let why = "No such file or directory (os error 2)";
+    let expected = format!("cannot read {}: {why}", whole.display());
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
@@ -2401,14 +2404,11 @@ fn check_prints_every_problem_and_exits_78() {
 #[test]
 fn check_exits_78_without_the_file() {
     let output = hitless(&["check", "-c", "none.toml"], "");
-    ends(
-        &output,
-        78,
-        &expect![[""]],
-        &expect![[r#"
-            error: cannot read none.toml: No such file or directory (os error 2); there is hitless.toml
-        "#]],
-    );
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let end = "/none.toml: No such file or directory (os error 2); there is hitless.toml\n";
+    assert!(stderr.starts_with("error: cannot read /"), "{stderr}");
+    assert!(stderr.ends_with(end), "{stderr}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use self::pen::{BATCHES_MAX, Batch};
 use self::writer::Writer;
 use super::log::Format;
 use super::outlet::Outlet;
+use crate::paths;
 
 /// Where the lines go: `[log] access` of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum Error {
     /// The file cannot be opened.
     #[error(
         "cannot open the access log {}; {}, name another file with `[log] access`, or say \"off\"",
-        path.display(),
+        paths::whole(path).display(),
         advice(source)
     )]
     Open {

@@ -17,6 +17,7 @@ use crate::control_plane::{driver, instances, readiness};
 use crate::data_plane::AppConfig;
 use crate::data_plane::route::Route;
 use crate::generation::{AppName, AppProtocol};
+use crate::paths;
 
 pub(super) fn app(
     name: &Spanned<String>,
@@ -125,7 +126,10 @@ fn watch(
     };
     let absent = paths.iter().filter(|(_, path)| !path.exists());
     warnings.extend(absent.map(|(span, path)| {
-        let message = format!("there is nothing at the watched path {path:?}");
+        let message = format!(
+            "there is nothing at the watched path {:?}",
+            paths::whole(path)
+        );
         Problem::new(span.clone(), message)
             .of(&format!("{at}.watch.paths"))
             .help("relative paths start at the folder in which hitless is started")

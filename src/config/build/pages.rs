@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::problem::Source;
 use crate::config::{Problem, raw};
 use crate::data_plane::pages::{Pages, Rejected};
+use crate::paths;
 
 /// The pages of the folder; none without one.
 pub(super) fn pages(
@@ -19,7 +20,11 @@ pub(super) fn pages(
     let reading = match Pages::read(&path) {
         Ok(reading) => reading,
         Err(error) => {
-            let message = format!("`errors.folder` {} cannot be read: {error}", path.display());
+            let whole = paths::whole(&path);
+            let message = format!(
+                "`errors.folder` {} cannot be read: {error}",
+                whole.display()
+            );
             let help =
                 "name a folder with pages such as 502.html and 5xx.json, or leave the key out";
             problems.push(Problem::new(Some(span), message).help(help));

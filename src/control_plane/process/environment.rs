@@ -69,7 +69,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<(String, String)>, FileError>
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| FileError::Unreadable {
-            path: name(),
+            path: crate::paths::whole(path).display().to_string(),
             error,
         })?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

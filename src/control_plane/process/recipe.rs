@@ -13,6 +13,7 @@ use super::Config;
 use super::environment::{self, Environment};
 use super::port::Filler;
 use crate::generation::{Reason, ReasonKind};
+use crate::paths;
 
 /// A version's record. Two that are equal start the same.
 #[derive(Clone, PartialEq, Eq)]
@@ -120,14 +121,17 @@ fn resolve(directory: &Path) -> Result<(PathBuf, (u64, u64)), Reason> {
             std::io::ErrorKind::NotFound => "no such directory".to_owned(),
             _ => error.to_string(),
         };
-        cannot(&format!("cannot start in {}: {why}", directory.display()))
+        cannot(&format!(
+            "cannot start in {}: {why}",
+            paths::whole(directory).display()
+        ))
     };
     let resolved = directory.canonicalize().map_err(cannot_resolve)?;
     let found = fs::metadata(&resolved).map_err(cannot_resolve)?;
     if !found.is_dir() {
         return Err(cannot(&format!(
             "{} is not a directory",
-            directory.display()
+            paths::whole(directory).display()
         )));
     }
     Ok((resolved, (found.dev(), found.ino())))
