@@ -694,3 +694,21 @@ async fn one_app_takes_its_route_and_the_rest_of_the_file_is_told() {
         .await
         .expect_status(200);
 }
+
+#[tokio::test]
+async fn what_is_refused_is_a_value_for_whoever_asked_for_json() {
+    let before = File::listening(&["127.0.0.1:0"]).app("web", "1", "");
+    let hitless = before.start(&["web"]).await;
+    hitless.rewrite(&format!("lisen = [\":80\"]\n{}", before.text()));
+    let ran = hitless
+        .command(&["reload", "--json"])
+        .await
+        .expect_status(78, "reload");
+    let [refused] = &ran.json()[..] else {
+        panic!("one line: {ran:?}");
+    };
+    assert_eq!(refused["event"], "refused", "{refused}");
+    let told = refused["problem"].as_str().expect("it is a string");
+    assert!(told.contains("did you mean `listen`?"), "{told}");
+    assert!(ran.stderr.contains(told), "{ran:?}");
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::args::ControlArgs;
-use super::{complain, exit};
+use super::{complain, exit, print};
 use crate::control_plane::api::client::{Client, Error};
 use crate::control_plane::api::socket;
 use crate::control_plane::apps::Status;
@@ -70,6 +70,19 @@ fn described(status: &Status) -> String {
         about.listen.join(" "),
         apps.join(", ")
     )
+}
+
+/// The same for whoever asked for JSON: what hitless refuses is a value as well, in the words that a person reads.
+pub(super) fn failed_as_json(error: &Error) -> ExitCode {
+    if let Error::Refused { status, detail } = error {
+        let line = serde_json::json!({
+            "event": "refused",
+            "status": status.as_u16(),
+            "problem": detail,
+        });
+        print(&line.to_string());
+    }
+    failed(error)
 }
 
 /// Says why there is no answer.

@@ -31,6 +31,7 @@ pub(super) async fn reload(args: &ReloadArgs) -> ExitCode {
     let client = Client::new(&path);
     match client.reload(args.app.as_deref(), options).await {
         Ok(lines) => follow(&client, lines, waiting).await,
+        Err(error) if args.json => client::failed_as_json(&error),
         Err(error) => client::failed(&error),
     }
 }
@@ -50,6 +51,7 @@ pub(super) async fn rollback(args: &RollbackArgs) -> ExitCode {
     let client = Client::new(&path);
     match client.rollback(args.app.as_deref()).await {
         Ok(lines) => follow(&client, lines, waiting).await,
+        Err(error) if args.json => client::failed_as_json(&error),
         Err(error) => client::failed(&error),
     }
 }
