@@ -59,6 +59,22 @@ async fn requests_wait_until_they_are_let_go() {
 }
 
 #[tokio::test]
+async fn what_was_not_paused_says_so_and_what_is_says_how_to_go_on() {
+    let hitless = Hitless::start(&App::demo()).await;
+    let ran = hitless.command(&["resume"]).await;
+    let ran = ran.expect_status(0, "resume");
+    assert!(ran.stderr.contains("it was not paused"), "{ran:#?}");
+    let ran = hitless.command(&["pause", APP]).await;
+    let ran = ran.expect_status(0, "pause");
+    let told = format!("paused until `hitless resume {APP}`; a request waits for `hold.timeout`");
+    assert!(ran.stderr.contains(&told), "{ran:#?}");
+    let ran = hitless.command(&["resume", APP]).await;
+    let ran = ran.expect_status(0, "resume");
+    assert!(ran.stderr.contains("requests go on"), "{ran:#?}");
+    assert!(!ran.stderr.contains("not paused"), "{ran:#?}");
+}
+
+#[tokio::test]
 async fn the_oldest_go_first() {
     let app = App::demo();
     // Each worker has a queue of its own.

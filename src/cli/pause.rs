@@ -6,6 +6,7 @@ use super::args::{PauseArgs, ResumeArgs};
 use super::{client, complain, exit, say};
 use crate::control_plane::api::client::{Client, Error};
 use crate::control_plane::apps::Status;
+use crate::generation::AppName;
 use crate::units::show_duration;
 
 /// Returns when requests are held.
@@ -15,7 +16,7 @@ pub(super) async fn pause(args: &PauseArgs) -> ExitCode {
         Err(code) => return code,
     };
     let until = args.lasting.map_or_else(
-        || "until `hitless resume`".to_owned(),
+        || format!("until `{}`", resuming(args.app.as_deref())),
         |lasting| format!("for {}", show_duration(lasting)),
     );
     let paused = Client::new(&path)
@@ -25,7 +26,18 @@ pub(super) async fn pause(args: &PauseArgs) -> ExitCode {
         paused,
         args.app.as_deref(),
         true,
-        &format!("paused {until}"),
+        &[],
+        &format!(
+            "paused {until}; a request waits for `hold.timeout` (30s, unless the file says otherwise), then gets a 503"
+        ),
+    )
+}
+
+/// What lets requests go on again that were held like that.
+fn resuming(app: Option<&str>) -> String {
+    app.map_or_else(
+        || "hitless resume".to_owned(),
+        |app| format!("hitless resume {app}"),
     )
 }
 
@@ -35,12 +47,29 @@ pub(super) async fn resume(args: &ResumeArgs) -> ExitCode {
         Ok(path) => path,
         Err(code) => return code,
     };
-    let resumed = Client::new(&path).resume(args.app.as_deref()).await;
-    done(resumed, args.app.as_deref(), false, "requests go on")
+    let client = Client::new(&path);
+    let running = match client.status().await {
+        Ok(status) => status.apps,
+        Err(error) => return client::failed(&error),
+    };
+    let running: Vec<_> = running
+        .into_iter()
+        .filter(|app| !app.paused)
+        .map(|app| app.name)
+        .collect();
+    let resumed = client.resume(args.app.as_deref()).await;
+    let app = args.app.as_deref();
+    done(resumed, app, false, &running, "requests go on")
 }
 
-/// Says of each app that it is as asked, or that it is not.
-fn done(answer: Result<Status, Error>, app: Option<&str>, paused: bool, what: &str) -> ExitCode {
+/// Says of each app that it is as asked, that it was so before, or that it is not.
+fn done(
+    answer: Result<Status, Error>,
+    app: Option<&str>,
+    paused: bool,
+    before: &[AppName],
+    what: &str,
+) -> ExitCode {
     let status = match answer {
         Ok(status) => status,
         Err(error) => return client::failed(&error),
@@ -48,7 +77,12 @@ fn done(answer: Result<Status, Error>, app: Option<&str>, paused: bool, what: &s
     let mut code = ExitCode::SUCCESS;
     let named = |name: &str| app.is_none_or(|app| app == name);
     for app in status.apps.iter().filter(|app| named(app.name.as_str())) {
-        if app.paused == paused {
+        if app.paused == paused && before.contains(&app.name) {
+            say(&format!(
+                "{}: it was not paused; requests go on as before",
+                app.name
+            ));
+        } else if app.paused == paused {
             say(&format!("{}: {what}", app.name));
         } else {
             complain(&format!(
