@@ -7,6 +7,7 @@ mod demo;
 mod follow;
 mod generated;
 mod logs;
+mod man;
 mod mistaken;
 mod paper;
 mod pause;

@@ -366,6 +366,13 @@ async fn shells_and_readers_get_what_they_read() {
         assert!(ran.stdout.contains(part), "{shell}");
         assert!(ran.stdout.contains("through-probation"), "{shell}");
         assert!(!ran.stdout.contains("demo-app "), "{shell}: hidden");
+        // The name of an app or of a hitless is no file.
+        let name = match shell {
+            "zsh" => ":NAME:_default",
+            "bash" => "--name)\n                    COMPREPLY=($(compgen -f",
+            _ => "-l name -d 'The name of this hitless, which is that of its control socket' -r\n",
+        };
+        assert!(!ran.stdout.contains(name), "{shell}: {}", ran.stdout);
     }
     let ran = program::run(program::hitless(), ["man"], &[], SOON)
         .await
@@ -375,4 +382,16 @@ async fn shells_and_readers_get_what_they_read() {
         assert!(ran.stdout.contains(part), "{part}");
     }
     assert!(!ran.stdout.contains("HITLESS KEEPER"));
+    for part in [
+        ".SH EXAMPLES\n.nf\nhitless run",
+        ".SH \"EXIT STATUS\"",
+        ".SH ENVIRONMENT",
+        "HITLESS_LISTEN",
+        ".SS \"EXAMPLES\"\n.nf\n",
+    ] {
+        assert!(ran.stdout.contains(part), "{part} is not in {}", ran.stdout);
+    }
+    // Pages that there are not.
+    assert!(!ran.stdout.contains("EXTRA"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("(1)"), "{}", ran.stdout);
 }

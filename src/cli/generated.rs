@@ -3,43 +3,39 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Command as Words, CommandFactory};
+use clap::{Arg, Command as Words, CommandFactory, ValueHint};
 
 use super::args::{Cli, CompletionsArgs};
-use super::exit;
+use super::{exit, man};
 
 const NAME: &str = "hitless";
 
 /// Prints the completions of a shell.
 pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut shown(), NAME, &mut script);
+    let mut all = shown().mut_subcommands(|command| command.mut_args(hinted));
+    clap_complete::generate(args.shell, &mut all, NAME, &mut script);
     written(&script)
 }
 
 /// Prints one page: the program, and behind it each command.
 pub(super) fn man() -> ExitCode {
-    let mut page = Vec::new();
     let mut all = shown();
     all.build();
-    // A vector takes everything.
-    let _ = clap_mangen::Man::new(all.clone()).render(&mut page);
-    for command in all
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-    {
-        let name = command.get_name();
-        if name == "help" {
-            continue;
-        }
-        let _ = writeln!(page, ".SH \"HITLESS {}\"", name.to_uppercase());
-        let man = clap_mangen::Man::new(command.clone());
-        let _ = man.render_description_section(&mut page);
-        let _ = man.render_synopsis_section(&mut page);
-        let _ = man.render_options_section(&mut page);
-        let _ = man.render_extra_section(&mut page);
-    }
+    let page = man::page(&all).expect("a vector takes everything");
     written(&page)
+}
+
+/// Only what is a file is completed as one: names, times and addresses are none.
+fn hinted(arg: Arg) -> Arg {
+    let is_file = match arg.get_id().as_str() {
+        "config" | "control" | "env_file" | "watch" | "access_log" | "command" => true,
+        _ => !arg.get_action().takes_values(),
+    };
+    match is_file {
+        true => arg,
+        false => arg.value_hint(ValueHint::Other),
+    }
 }
 
 /// The command line without the commands that hitless alone uses.
