@@ -146,7 +146,7 @@ fn each_value_arrives() {
         admin = ""
         admin_hosts = ["Ops.example.com"]
         [app.web]
-        command = ["./app", "{port}"]
+        command = ["sh", "{port}"]
         env = { MODE = "x=y" }
         answer_timeout = 0
         ready = { notify = true, status = ["204", 301] }
@@ -308,7 +308,7 @@ fn a_long_probation_may_last_as_long_as_it_is() {
 fn without_overlap_requests_must_be_held_for_long_enough() {
     let app = |lines: &str| {
         let config = valid(&format!(
-            "[app.web]\ncommand = [\"./app\"]\noverlap = \"none\"\n{lines}"
+            "[app.web]\ncommand = [\"sh\"]\noverlap = \"none\"\n{lines}"
         ));
         assert_eq!(config.apps[0].driver.overlap, Overlap::None);
         config.warnings.join("\n")
@@ -326,7 +326,7 @@ fn what_is_watched_is_there_at_the_start_and_may_be_away_later() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hitless.toml");
     let text = |paths: &str| {
-        let app = "[app.web]\ncommand = [\"./app\"]\n[app.web.watch]\n";
+        let app = "[app.web]\ncommand = [\"sh\"]\n[app.web.watch]\n";
         format!("{app}{paths}\nignore = [\"*.md\"]\nsettle = \"1s\"\npoll = true\n")
     };
     let here = folder.path().display();
@@ -362,7 +362,7 @@ fn what_is_watched_is_there_at_the_start_and_may_be_away_later() {
 
 #[test]
 fn a_drain_is_never_shorter_than_an_answer_may_take() {
-    let app = |lines: &str| valid(&format!("[app.web]\ncommand = [\"./app\"]\n{lines}"));
+    let app = |lines: &str| valid(&format!("[app.web]\ncommand = [\"sh\"]\n{lines}"));
     let drain = |config: &Config| config.apps[0].driver.drain_timeout;
 
     let config = app("answer_timeout = \"5m\"");
@@ -2359,7 +2359,7 @@ fn check_says_that_a_file_is_valid() {
 
 #[test]
 fn check_warns_of_what_is_surely_not_meant() {
-    let file = "[app.web]\ncommand = [\"./app\"]\ndrain.timeout = \"1s\"\n";
+    let file = "[app.web]\ncommand = [\"sh\"]\ndrain.timeout = \"1s\"\n";
     let output = hitless(&["check", "-c", "hitless.toml"], file);
     ends(
         &output,

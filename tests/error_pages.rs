@@ -430,7 +430,7 @@ async fn check_tells_of_a_folder_that_is_none() {
 #[tokio::test]
 async fn the_pages_to_begin_with_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/errors");
-    let text = format!("[errors]\nfolder = {folder:?}\n[app.web]\ncommand = [\"./app\"]\n");
+    let text = format!("[errors]\nfolder = {folder:?}\n[app.web]\ncommand = [\"sh\"]\n");
     let checked = check(&text).await.expect_status(0, "check");
     assert_eq!(checked.stderr, "", "no warning either");
 }

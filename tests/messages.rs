@@ -367,7 +367,10 @@ async fn check_warns_of_what_this_machine_does_not_have() {
     std::fs::write(folder.path().join("hitless.toml"), text).expect("it can be written");
     let ran = hitless(&["check", "-c", "hitless.toml"], folder.path()).await;
     let ran = ran.expect_status(0, "it may be meant for another machine");
-    expect_file![cases().join("check-warnings.txt")].assert_eq(&ran.stderr);
+    let said = ran
+        .stderr
+        .replace(&folder.path().display().to_string(), "FOLDER");
+    expect_file![cases().join("check-warnings.txt")].assert_eq(&said);
 }
 
 #[tokio::test]
@@ -421,4 +424,61 @@ async fn the_help_reads_well_at_eighty_columns() {
         ));
     }
     expect_file![cases().join("help.txt")].assert_eq(&all);
+}
+
+/// What is allowed, and yet surely not what was meant.
+const SLIPS: &str = r#"listen = ["127.0.0.1:0"]
+
+[app.missing]
+command = ["./serve", "{port}"]
+route = [{ path = "/missing" }]
+
+[app.nameless]
+command = ["servr", "--port", "$PORT"]
+env = { PATH = "FOLDER/bin" }
+route = [{ path = "/nameless" }]
+
+[app.folder]
+command = ["/bin/sh", "-c", "exec server --port $PORT"]
+directory = "none"
+route = [{ path = "/folder" }]
+
+[app.words]
+command = ["/bin/echo", "{PORT}", "--reload", "http://127.0.0.1:${PORT}"]
+route = [{ path = "/words" }]
+"#;
+
+#[tokio::test]
+async fn a_slip_in_a_command_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("bin")).expect("the folder can be written to");
+    for program in ["server", "bin/server"] {
+        std::fs::write(at(program), "#!/bin/sh\n").expect("it can be written");
+        let executable = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(at(program), executable).expect("it is ours");
+    }
+    let text = SLIPS.replace("FOLDER", &folder.path().display().to_string());
+    std::fs::write(at("hitless.toml"), text).expect("it can be written");
+    let words = ["check", "-c", "hitless.toml"];
+    let ran = hitless(&words, folder.path()).await;
+    // It may all be there by the time that it is started.
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let mut all = told(&words, &ran, folder.path());
+    let words = ["check", "--", "python3 shop.py"];
+    let ran = hitless(&words, folder.path()).await;
+    all.push_str(&format!("\n{}", told(&words, &ran, folder.path())));
+    expect_file![cases().join("slips.txt")].assert_eq(&all);
+}
+
+#[tokio::test]
+async fn a_slip_is_warned_of_at_the_start_too() {
+    let program = program::hitless().display().to_string();
+    let file = format!(
+        "listen = [\"127.0.0.1:0\"]\n[app.web]\ncommand = [{program:?}, \"demo-app\", \"--version={{PROT}}\"]\n"
+    );
+    let mut hitless = Hitless::with_file(&file).begin().await;
+    let said = "`{PROT}` is not filled in (did you mean `{port}`?";
+    hitless.program().says(said, SOON).await;
 }

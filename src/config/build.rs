@@ -6,6 +6,7 @@ mod app;
 mod backing;
 mod pages;
 mod routes;
+mod slips;
 
 use std::ops::Range;
 

@@ -33,6 +33,7 @@ pub use self::link::{Keeper, raise_descriptor_limit};
 pub use self::output::{Line, Output, OutputSink, Stream};
 pub use self::protocol::Exit;
 pub use self::recipe::{Changes, Recipe};
+pub use self::spawn::no_program;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::{backing, known, or, pick, plain, section};
+use super::{backing, known, or, pick, plain, section, slips};
 use crate::config::problem::Problem;
 use crate::config::units::show_duration;
 use crate::config::{App, Overrides, ReadyCheck, raw};
 use crate::control_plane::driver::judging;
-use crate::control_plane::instances::Liveness;
+use crate::control_plane::instances::{Backing, Liveness};
 use crate::control_plane::supervisor::Overlap;
 use crate::control_plane::trigger::files;
 use crate::control_plane::{driver, instances, readiness};
@@ -26,7 +26,12 @@ pub(super) fn app(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> App {
+    let command = raw.command.as_ref().map(Spanned::span);
+    let place = command.filter(|_| overrides.command.is_empty());
     let backing = backing::backing(name, &mut raw, overrides, problems);
+    if let Backing::Command(command) = &backing {
+        slips::look(name.get_ref(), command, place.as_ref(), warnings);
+    }
     let protocol = or(raw.protocol.take(), AppProtocol::Http1);
     let ready = ready(section(raw.ready.take()), protocol, overrides);
     let at = format!("app.{}", name.get_ref());

@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::protocol::{Spawn, SpawnFailure};
-use super::table;
+use super::{Config, table};
+use crate::paths;
 
 /// Where programs are looked for when the environment has no `PATH`, as the C library does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -104,6 +105,45 @@ fn explain(order: &Spawn, error: &io::Error) -> SpawnFailure {
     SpawnFailure { errno, message }
 }
 
+/// Why the program of this command cannot be started as things are: there is none. None where there is one, or where that
+/// cannot be told beforehand.
+pub fn no_program(config: &Config) -> Option<String> {
+    let program = OsStr::new(config.command.first()?);
+    let by_name = !has_slash(program);
+    let may_move = config.env_file.is_some() && by_name && !config.env.contains_key("PATH");
+    // Its name is made for each instance, or where it is looked for is read at the start.
+    if may_move || program.is_empty() || program.as_bytes().contains(&b'{') {
+        return None;
+    }
+    let own = config.env.get("PATH").map(Into::into);
+    let path = own.or_else(|| std::env::var_os("PATH"));
+    let directory = config
+        .directory
+        .as_deref()
+        .unwrap_or_else(|| Path::new("."));
+    let directory = paths::whole(directory);
+    if !directory.is_dir() {
+        // That is what is wrong, and what it is told by.
+        return None;
+    }
+    let order = Spawn {
+        id: 0,
+        command: vec![program.to_owned()],
+        environment: path.map(|path| ("PATH".into(), path)).into_iter().collect(),
+        directory: directory.into(),
+        user: None,
+        group: None,
+    };
+    match find(&order, program) {
+        Some(_) => None,
+        None => Some(format!(
+            "\"{}\": {}",
+            program.display(),
+            explain_missing(&order, program)
+        )),
+    }
+}
+
 fn explain_directory(directory: &Path) -> Option<String> {
     let why = match fs::metadata(directory) {
         Ok(found) if found.is_dir() => return None,
@@ -133,6 +173,10 @@ fn explain_missing(order: &Spawn, program: &OsStr) -> String {
             Some(interpreter) => format!("its interpreter {interpreter} is not found"),
             None => "its dynamic loader is not found".to_owned(),
         },
+        None if program.as_bytes().contains(&b' ') => {
+            "no program of that name; it is one word here: leave out the quotes, or write each word by itself"
+                .to_owned()
+        }
         None if has_slash(program) => {
             let directory = Path::new(&order.directory);
             let meant = meant(&directory.join(program), program);
