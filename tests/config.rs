@@ -2061,15 +2061,11 @@ fn a_list_that_does_not_end() {
 command = ["./app"]
 "#,
         &expect![[r#"
-            hitless.toml:2:1: missing comma between array elements, expected `,`
+            hitless.toml:1:10: the list that begins here has no end
               |
-            2 | [app.web]
-              | ^
-
-            hitless.toml:3:1: missing comma between array elements, expected `,`
-              |
-            3 | command = ["./app"]
-              | ^
+            1 | listen = [":80"
+              |          ^
+              = write `]` behind its last entry
         "#]],
     );
 }

@@ -222,6 +222,10 @@ pub(super) fn add_syntax(problems: &mut Vec<Problem>, errors: &[toml::de::Error]
     let mut errors: Vec<_> = errors.iter().collect();
     errors.sort_by_key(|error| start(error));
     errors.dedup_by_key(|error| line(start(error)));
+    if let Some(place) = errors.iter().position(|error| is_unclosed(error, source)) {
+        // All that follows is read as a part of the list.
+        errors.truncate(place + 1);
+    }
     // A key that stands twice is read like any other.
     if let Some(first) = errors.iter().find(|error| error.message() != DUPLICATE) {
         let first = line(start(first));
@@ -242,6 +246,14 @@ fn syntax(error: &toml::de::Error, source: &str) -> Problem {
     let message = error.message();
     let problem = |message| Problem::new(Some(span.clone()), message);
     match message {
+        _ if is_unclosed(error, source) => {
+            let opening = opening(source.get(..span.start).unwrap_or_default());
+            Problem::new(
+                opening.map(|opening| opening..opening + 1),
+                "the list that begins here has no end",
+            )
+            .help("write `]` behind its last entry")
+        }
         DUPLICATE => problem(format!("the key `{text}` stands here a second time"))
             .help("leave one of the two"),
         _ if message.starts_with("string values must be quoted") && text.is_empty() => {
@@ -260,6 +272,54 @@ fn syntax(error: &toml::de::Error, source: &str) -> Problem {
         }
         _ => problem(message.to_owned()),
     }
+}
+
+/// Whether what the parser has taken for another entry of a list begins a key or a section: the list was to end before.
+fn is_unclosed(error: &toml::de::Error, source: &str) -> bool {
+    let Some(span) = error.span() else {
+        return false;
+    };
+    let line = source
+        .get(span.start..)
+        .and_then(|rest| rest.lines().next());
+    let line = line.unwrap_or_default();
+    let is_first = source
+        .get(..span.start)
+        .unwrap_or_default()
+        .rsplit('\n')
+        .next()
+        .is_none_or(|before| before.trim().is_empty());
+    let is_word = |char: char| char.is_ascii_alphanumeric() || "_-. ".contains(char);
+    let is_key = line
+        .split_once('=')
+        .is_some_and(|(key, _)| !key.trim().is_empty() && key.chars().all(is_word));
+    let is_section = line
+        .trim_end()
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|name| !name.is_empty() && name.chars().all(is_word));
+    error
+        .message()
+        .starts_with("missing comma between array elements")
+        && is_first
+        && (is_key || is_section)
+}
+
+/// The bracket that this text opens last and does not close.
+fn opening(text: &str) -> Option<usize> {
+    let mut open = 0_u32;
+    text.char_indices().rev().find_map(|(at, char)| match char {
+        ']' => {
+            open += 1;
+            None
+        }
+        '[' if open == 0 => Some(at),
+        '[' => {
+            open -= 1;
+            None
+        }
+        _ => None,
+    })
 }
 
 /// Whether the parser has stumbled over a backslash.

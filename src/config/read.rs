@@ -94,7 +94,13 @@ impl<K: Kind> Kind for List<K> {
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<Self::Value> {
         let Some(array) = node.get_ref().as_array() else {
             let problem = mismatch(node, at, "a list");
-            problems.push(problem.help(format!("write [{}]", shown(node))));
+            problems.push(problem.help(match (at, node.get_ref()) {
+                // A port alone is no address either.
+                ("listen", DeValue::Integer(port)) => {
+                    format!(r#"write ["127.0.0.1:{port}"] for this machine only, or [":{port}"] for all addresses"#)
+                }
+                _ => format!("write [{}]", shown(node)),
+            }));
             return None;
         };
         let read = |entry| {
@@ -198,8 +204,13 @@ pub(super) fn as_table<'n, 'i>(
 ) -> Option<&'n DeTable<'i>> {
     let table = node.get_ref().as_table();
     if table.is_none() {
-        problems
-            .push(mismatch(node, at, "a table").help(format!("write [{at}] and its keys below")));
+        let path = node.get_ref().as_str();
+        let path = path.filter(|path| at.ends_with(".ready") && path.starts_with('/'));
+        let help = match path {
+            Some(path) => format!("write [{at}] and below it http = {path:?}"),
+            None => format!("write [{at}] and its keys below"),
+        };
+        problems.push(mismatch(node, at, "a table").help(help));
     }
     table
 }
@@ -291,12 +302,32 @@ pub(super) fn unknown_keys(
 /// What somebody who wrote this key in the table at `at` meant: a key of another table by exactly this name, a similar
 /// one of this table, or any of this table.
 fn meant(key: &str, keys: &[&str], at: &str) -> String {
+    if let Some(other) = in_other_words(key, at) {
+        return other;
+    }
     if let Some(place) = elsewhere(key, at) {
         return place;
     }
     match nearest(key, keys.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("allowed here: {}", keys.join(", ")),
+    }
+}
+
+/// What hitless calls it, for words that others use.
+fn in_other_words(key: &str, at: &str) -> Option<String> {
+    let app = at.strip_prefix("app.").filter(|app| !app.contains('.'));
+    match (key, app) {
+        ("port", None) if at.is_empty() => Some(
+            r#"where clients come in is said by `listen`, for example listen = ["127.0.0.1:8080"]"#.to_owned(),
+        ),
+        ("port", Some(_)) => Some(
+            "each start of the app gets a free port: it is in $PORT, and stands where {port} is in the command".to_owned(),
+        ),
+        ("health" | "healthcheck" | "health_check" | "readiness", Some(app)) => Some(format!(
+            r#"write [app.{app}.ready] and below it http = "/healthz""#
+        )),
+        _ => None,
     }
 }
 
@@ -335,7 +366,11 @@ fn place(key: &str, path: &str) -> Option<String> {
     let long = key
         .strip_prefix(title)
         .and_then(|rest| rest.strip_prefix('_'));
-    (last == key || long == Some(last)).then(|| format!("`{last}` in [{section}]"))
+    // `access_log` is the `access` of [log].
+    let turned = key
+        .strip_suffix(title)
+        .and_then(|rest| rest.strip_suffix('_'));
+    ([Some(key), long, turned].contains(&Some(last))).then(|| format!("`{last}` in [{section}]"))
 }
 
 /// The word that is nearest to this one, if it is near enough to be meant.

@@ -73,7 +73,10 @@ impl Kind for Pattern {
 
     fn read(node: &Node<'_>, at: &str, problems: &mut Vec<Problem>) -> Option<HostPattern> {
         let what = r#"a host such as "app.example.com" or "*.example.com""#;
-        read::text(node, at, problems, what, words::host_pattern)
+        read::text(node, at, problems, what, |text| match text {
+            "*" => Err("leave `host` out for every host".to_owned()),
+            _ => words::host_pattern(text).map_err(|error| error.to_string()),
+        })
     }
 }
 
