@@ -10,7 +10,7 @@ use support::program::{self, Ran};
 use support::world::{Hitless, SOON};
 
 /// Wrong command lines. What is asked of a running hitless finds none: its folder is empty.
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 38] = [
     &[],
     &["relaod"],
     &["start"],
@@ -24,6 +24,8 @@ const COMMANDS: [&[&str]; 33] = [
     &["run", "--admin", "off", "--", "./app"],
     &["run", "python3", "app.py"],
     &["run", "--lisen", ":80", "--", "./app"],
+    &["run", "--port", "80", "--", "./app"],
+    &["run", "two.toml"],
     &["run", "--ready", "healthz", "--", "./app"],
     &["run", "--drain-timeout", "30", "--", "./app"],
     &["run", "--start-timeout", "0", "--", "./app"],
@@ -35,6 +37,7 @@ const COMMANDS: [&[&str]; 33] = [
     &["run", "-c", "two.toml", "--instances", "2"],
     &["run", "-c", "addresses.toml", "--", "./app"],
     &["check", "-c", "."],
+    &["check", "two.toml"],
     &["check", "--show", "--schema"],
     &["reload", "web", "api"],
     &["reload", "--timeout", "5"],
@@ -42,6 +45,8 @@ const COMMANDS: [&[&str]; 33] = [
     &["reload", "--addresses", "127.0.0.1:3000"],
     &["reload", "web", "--addresses", "3000"],
     &["status", "--name", "none"],
+    &["status", "--control", "two.toml"],
+    &["status", "--control", "run"],
     &["logs", "--lines", "-5"],
     &["pause", "--for", "20"],
 ];
@@ -118,7 +123,7 @@ async fn each_wrong_command_line_is_answered_as_one_would_want_to_be() {
     for words in COMMANDS {
         let ran = hitless(words, folder.path()).await;
         let expected = match words {
-            ["status", ..] => 3,
+            ["status", "--name", ..] => 3,
             ["run", "-c", "none.toml"] | ["check", "-c", "."] => 78,
             _ => 2,
         };

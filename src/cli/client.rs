@@ -87,9 +87,17 @@ pub(super) fn failed_as_json(error: &Error) -> ExitCode {
 
 /// Says why there is no answer.
 pub(super) fn failed(error: &Error) -> ExitCode {
-    complain(&error.to_string());
+    let others = match error {
+        Error::NotRunning(path) => socket::live_beside(path),
+        _ => Vec::new(),
+    };
+    complain(&match others.is_empty() {
+        true => error.to_string(),
+        false => format!("{error}; running are: {}", others.join(", ")),
+    });
     ExitCode::from(match error {
         Error::NotRunning(_) => exit::NOT_RUNNING,
+        Error::NoSocket { .. } => exit::USAGE,
         Error::Refused { status, .. } if status.as_u16() == 404 => exit::USAGE,
         Error::Refused { status, .. } if status.as_u16() == 422 => exit::CONFIG,
         Error::Permission(_) | Error::Broken(_) | Error::Refused { .. } => exit::FAILED,

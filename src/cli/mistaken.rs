@@ -11,6 +11,7 @@ pub(super) fn explained(mut error: Error) -> Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
         // What only looks alike is not what is meant.
         error.remove(ContextKind::SuggestedSubcommand);
+        error.remove(ContextKind::SuggestedArg);
     }
     error
 }
@@ -48,6 +49,12 @@ fn of_command(word: &str) -> Option<String> {
     Some(tip.to_owned())
 }
 
+/// What other programs call the place where clients come in.
+fn is_port(argument: &str) -> bool {
+    let name = argument.split('=').next();
+    name.is_some_and(|name| ["--port", "--bind", "-p", "-b"].contains(&name))
+}
+
 fn of_argument(words: &[String], argument: &str) -> Option<String> {
     let is_option = argument.starts_with('-');
     let rest = || words.iter().skip_while(|word| *word != argument).cloned();
@@ -58,6 +65,18 @@ fn of_argument(words: &[String], argument: &str) -> Option<String> {
                 "options stand behind a command: hitless run {written}"
             ))
         }
+        "run" | "check" if !is_option && argument.ends_with(".toml") => Some(format!(
+            "a file stands behind `-c`: hitless {} -c {argument}",
+            words[0]
+        )),
+        "check" if !is_option => Some(format!(
+            "a file stands behind `-c`, and a command behind `--`: hitless check -c {argument}"
+        )),
+        "run" if is_port(argument) => Some(
+            "`--listen` says where clients come in, for example --listen :80; the app gets a free port of its own, in $PORT \
+             and for {port}"
+                .to_owned(),
+        ),
         "run" if !is_option => {
             let command: Vec<_> = rest().collect();
             Some(format!(

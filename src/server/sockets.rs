@@ -30,7 +30,9 @@ const ADMIN: &str = "the address for operators (--admin ADDRESS, or --admin \"\"
 
 /// Binds all of them. What was bound before an error is closed again.
 pub(super) fn bind(config: &Config, workers: usize) -> anyhow::Result<Sockets> {
-    let control_path = socket::control_path(&config.name, config.control.as_deref())?;
+    // Its words have the cause in them.
+    let control_path = socket::control_path(&config.name, config.control.as_deref())
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     if let Presence::Live(pid) = socket::presence(&control_path)? {
         let who = pid.map_or_else(String::new, |pid| {
             format!(" (process {})", pid.as_raw_nonzero())

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +42,17 @@ pub enum Error {
     /// Nobody listens there.
     #[error("no hitless is running at {}: `hitless run` starts one", .0.display())]
     NotRunning(PathBuf),
+    /// Something else is there.
+    #[error(
+        "{} is not a socket but a {what}: name the control socket of a running hitless, NAME.sock in its folder",
+        path.display()
+    )]
+    NoSocket {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The socket is there and may not be used.
     #[error(
         "no permission to use {}: it belongs to another user; ask as that user, or as root",
@@ -188,6 +200,14 @@ impl Client {
     }
 
     fn refused(&self, error: io::Error) -> Error {
+        let found = std::fs::metadata(&self.path).map(|found| found.file_type());
+        if let Ok(found) = found
+            && !found.is_socket()
+        {
+            let what = if found.is_dir() { "folder" } else { "file" };
+            let path = self.path.clone();
+            return Error::NoSocket { path, what };
+        }
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 Error::NotRunning(self.path.clone())

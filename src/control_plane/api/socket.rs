@@ -233,17 +233,29 @@ fn short(path: PathBuf) -> Result<PathBuf, Error> {
     }
 }
 
-fn only_live(folder: PathBuf) -> Result<PathBuf, Error> {
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(source) => return Err(Error::Folder { folder, source }),
-    };
-    let mut live: Vec<_> = entries
+/// The names of those that live in the folder of this socket.
+pub fn live_beside(path: &Path) -> Vec<String> {
+    let folder = path.parent().unwrap_or(path);
+    let paths = live(folder).unwrap_or_default();
+    let names = paths.iter().filter_map(|path| path.file_stem()?.to_str());
+    names.map(ToOwned::to_owned).collect()
+}
+
+fn live(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut live: Vec<_> = fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension() == Some(OsStr::new("sock")))
         .filter(|path| matches!(presence(path), Ok(Presence::Live(_))))
         .collect();
     live.sort();
+    Ok(live)
+}
+
+fn only_live(folder: PathBuf) -> Result<PathBuf, Error> {
+    let mut live = match live(&folder) {
+        Ok(live) => live,
+        Err(source) => return Err(Error::Folder { folder, source }),
+    };
     match live.len() {
         0 => Err(Error::NotRunning(folder)),
         1 => Ok(live.remove(0)),
@@ -373,6 +385,7 @@ mod tests {
         let _one = UnixListener::bind(&one).unwrap();
         assert_eq!(around.find(None, None).unwrap(), one);
         assert_eq!(around.find(Some("two"), None).unwrap(), two);
+        assert_eq!(live_beside(&two), ["one"]);
         assert_eq!(presence(&two).unwrap(), Presence::Stale);
         assert_eq!(
             presence(&below.path().join("none")).unwrap(),
