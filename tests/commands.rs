@@ -76,6 +76,12 @@ async fn a_reload_through_a_pipe_is_lines() {
     let (_app, hitless) = slow(2).await;
     let ran = hitless.reload().await.expect_status(0, "a reload");
     assert_eq!(ran.stdout, "", "{ran:?}");
+    for told in [
+        "generation 2: not listening yet",
+        "generation 2: check passed (1 of 2)",
+    ] {
+        assert!(ran.stderr.contains(told), "{ran:?}");
+    }
     assert!(!ran.stderr.contains('\x1b'), "{ran:?}");
     expect_file![snapshot("reload-pipe")].assert_eq(&without_checks(&steady(&ran.stderr)));
 }

@@ -152,7 +152,7 @@ async fn shows_every_act_on_a_terminal() {
         ">>  quiet",
         ">>  4 one that goes live and crashes",
         "[###",
-        "hitless: generation 4: connection refused: nothing listens there",
+        "hitless: generation 4: not listening yet",
         "result:  version 2 serves again",
     ] {
         assert!(written.contains(part), "never drawn: {part}\n{last}");

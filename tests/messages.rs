@@ -197,9 +197,14 @@ async fn each_app_that_cannot_start_says_why() {
         );
         // The checks on the way are a matter of time.
         let on_the_way = |line: &str| {
-            [": connecting", ": connection refused", "(it says: "]
-                .iter()
-                .any(|part| line.contains(part))
+            [
+                ": connecting",
+                ": not listening yet",
+                ": check passed",
+                "(it says: ",
+            ]
+            .iter()
+            .any(|part| line.contains(part))
                 || line.starts_with("  last check")
                 || line.contains(" is starting")
         };
@@ -210,6 +215,12 @@ async fn each_app_that_cannot_start_says_why() {
         all.push_str(&format!("### {case}\n{}\n\n", lines.join("\n")));
     }
     expect_file![cases().join("starts.txt")].assert_eq(&all);
+    let log = hitless.program().output();
+    let ended = r#" reason="exited with status 3 before it was ready""#;
+    assert!(log.contains(ended), "{log}");
+    let elapsed = regex_lite::Regex::new(r"elapsed=[0-9]+\.[0-9]{1,3}\s").expect("a pattern");
+    let told = log.matches("elapsed=").count();
+    assert!(told > 0 && elapsed.find_iter(&log).count() == told, "{log}");
 }
 
 /// What `run` says where it cannot begin, or its app cannot.

@@ -38,7 +38,7 @@ async fn an_app_that_answers_twice_in_a_row_is_ready() {
     // Three times 503 from the app, which is outside what counts as ready.
     let bad = probes.iter().filter(|it| **it == Probe::Answered(503));
     assert_eq!(bad.count(), 3);
-    assert!(probes.ends_with(&[Probe::Passed(1), Probe::Passed(2)]));
+    assert!(probes.ends_with(&[Probe::Passed(1, 2), Probe::Passed(2, 2)]));
 }
 
 #[tokio::test]

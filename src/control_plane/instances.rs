@@ -231,13 +231,13 @@ struct Shown {
 
 impl Shown {
     /// Names the place where it is not plain which one is meant: of several, and where somebody else runs it.
-    fn told(&self, instance: u32, probe: &Probe) -> String {
+    fn told(&self, instance: u32, probe: &str) -> String {
         let mut members = self.members.iter();
         match members.find(|member| member.number == instance) {
             Some(member) if self.count > 1 || member.pid.is_none() => {
                 format!("{}: {probe}", member.address)
             }
-            _ => probe.to_string(),
+            _ => probe.to_owned(),
         }
     }
 }
@@ -301,14 +301,14 @@ impl Instances {
     pub fn last_probe(&self) -> Option<String> {
         let shown = self.shown();
         let mut probes = shown.probes.iter();
-        let not_passed = probes.find(|(_, probe)| !matches!(probe, Probe::Passed(_)));
+        let not_passed = probes.find(|(_, probe)| !matches!(probe, Probe::Passed(..)));
         let (instance, probe) = not_passed.or_else(|| shown.probes.first_key_value())?;
-        Some(shown.told(*instance, probe))
+        Some(shown.told(*instance, &probe.to_string()))
     }
 
-    /// What a check of this instance saw, in words.
+    /// What a check of this instance saw, in words, while it is asked.
     pub fn told(&self, instance: u32, probe: &Probe) -> String {
-        self.shown().told(instance, probe)
+        self.shown().told(instance, &probe.on_the_way())
     }
 
     /// How many have exited since it was last routed.

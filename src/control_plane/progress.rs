@@ -139,6 +139,18 @@ pub enum SettledWord {
     Cancelled,
 }
 
+impl SettledWord {
+    /// The word in JSON and in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::FailedOver => "failed_over",
+            Self::Replaced => "replaced",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// The receiving end of one asker. The number of lines is bounded by what a start can say: one line for each change.
 pub type Updates = mpsc::UnboundedReceiver<Progress>;
 

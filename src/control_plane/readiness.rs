@@ -230,7 +230,7 @@ impl<F: FnMut(Probe)> Inquiry<'_, F> {
             match probe::ask(self.config, address).await {
                 Ok(_) => {
                     passed += 1;
-                    (self.progress)(Probe::Passed(passed));
+                    (self.progress)(Probe::Passed(passed, self.config.successes));
                     if passed >= self.config.successes {
                         return Series::Passed;
                     }
@@ -312,7 +312,7 @@ pub async fn until_answers(config: &Config, address: &Address, mut progress: imp
             Ok(probe) => {
                 passed += 1;
                 progress(probe);
-                progress(Probe::Passed(passed));
+                progress(Probe::Passed(passed, config.successes));
                 if passed >= config.successes {
                     return;
                 }

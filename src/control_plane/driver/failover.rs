@@ -161,7 +161,7 @@ impl Driver {
         } = account;
         self.triggers.concluding -= 1;
         let (from, to) = (status.from, status.to.map(GenerationId::get));
-        error!(app = %self.name, generation = %from, to, kind = reason.kind.as_str(), %reason, "failed over");
+        error!(app = %self.name, generation = %from, to, kind = reason.kind.as_str(), reason = reason.to_string(), "failed over");
         for line in &status.output {
             warn!(app = %self.name, generation = %from, "last output: {line}");
         }

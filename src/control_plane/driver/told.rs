@@ -75,7 +75,7 @@ impl Driver {
             let output = self.generations.last_line(id);
             let instances = self.generations.instances(id);
             let told = instances.map_or_else(
-                || probe.to_string(),
+                || probe.on_the_way(),
                 |instances| instances.told(instance, probe),
             );
             self.triggers.probed(&self.name, id, told, output);
@@ -129,7 +129,8 @@ impl Driver {
     }
 
     fn gone(&mut self, id: GenerationId, reason: Reason) {
-        info!(app = %self.name, generation = %id, %reason, "ended");
+        let why = reason.to_string();
+        info!(app = %self.name, generation = %id, reason = why, "ended");
         let served = self.core.live() == Some(id);
         if served && self.generations.served(id) >= GOOD_SERVICE {
             self.clock.reset_backoff();

@@ -31,7 +31,8 @@ impl Driver {
     pub(super) fn log_transition(&self, before: Moment, cause: &str) {
         let now = self.moment();
         if now != before {
-            info!(app = %self.name, from = %before, to = %now, cause, "transition");
+            let (from, to) = (before.to_string(), now.to_string());
+            info!(app = %self.name, from, to, cause, "transition");
         }
     }
 }

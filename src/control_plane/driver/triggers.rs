@@ -188,7 +188,7 @@ impl Triggers {
             Settled::Replaced => (SettledWord::Replaced, None),
             Settled::Cancelled => (SettledWord::Cancelled, None),
         };
-        info!(%app, trigger = %id, ended = ?word, reason, "probation ended");
+        info!(%app, trigger = %id, ended = word.as_str(), reason, "probation ended");
         if let Some(mut settling) = self.settling.remove(&id) {
             settling.watchers.tell(&Progress::Settled {
                 app: app.clone(),
@@ -401,6 +401,8 @@ impl Driver {
 
     fn log_verdict(&self, status: &TriggerStatus, elapsed: f64) {
         let (app, trigger, verdict) = (&self.name, status.trigger, status.verdict.as_str());
+        // Seconds, of which nobody reads more than the thousandths.
+        let elapsed = (elapsed * 1000.0).round() / 1000.0;
         let generation = status.generation.map(GenerationId::get);
         let cause = status.cause.as_deref();
         match status.verdict {

@@ -185,7 +185,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
                 return self.tell(Report::Unready(reason)).await;
             }
             Happened::Unwell(reason) => {
-                warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), %reason, "instance is not well: killing it");
+                warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), reason = reason.to_string(), "instance is not well: killing it");
                 self.places[number].unwell = Some(reason);
                 Event::Unfit(number)
             }
@@ -202,7 +202,7 @@ impl<T: From<Told> + Send + 'static> Shell<T> {
     /// Of a generation that serves, one that was to be started again could not be.
     fn warn_of_repair(&self, number: usize, reason: &Reason) {
         if self.published.is_some() {
-            warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), %reason, "instance was not started again; it is tried once more");
+            warn!(app = %self.plan.app, generation = %self.plan.generation, instance = outside(number), reason = reason.to_string(), "instance was not started again; it is tried once more");
         }
     }
 

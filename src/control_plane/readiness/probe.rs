@@ -44,17 +44,25 @@ pub enum Probe {
     Broken(Arc<str>),
     /// It answered with this status.
     Answered(u16),
-    /// The check passed this many times in a row.
-    Passed(u32),
+    /// The check passed so many times in a row, of those that are wanted.
+    Passed(u32, u32),
 }
 
 // === impl Probe ===
 
 impl Probe {
+    /// In words, as long as it is asked: what is refused now is not yet a fault.
+    pub fn on_the_way(&self) -> String {
+        match self {
+            Self::Refused => "not listening yet".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether it is the result of a check, and which; none: it is a step on the way to one.
     pub fn result(&self) -> Option<bool> {
         match self {
-            Self::Passed(_) => Some(true),
+            Self::Passed(..) => Some(true),
             Self::TimedOut(_) | Self::Broken(_) | Self::Answered(_) => Some(false),
             Self::Connecting
             | Self::Refused
@@ -220,7 +228,7 @@ impl fmt::Display for Probe {
             }
             Self::Broken(error) => write!(f, "no answer: {error}"),
             Self::Answered(status) => write!(f, "answered {status}"),
-            Self::Passed(times) => write!(f, "passed {times} in a row"),
+            Self::Passed(times, of) => write!(f, "check passed ({times} of {of})"),
         }
     }
 }
