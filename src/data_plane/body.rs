@@ -272,9 +272,14 @@ impl AppBody {
         ended || self.incoming.is_end_stream()
     }
 
-    /// The last frame of an answer that is ended here. The app's own end goes before, if it is there by now.
+    /// The last frame of an answer that is ended here. The app's own end goes before, if it is there by now and nothing was
+    /// left out.
     fn last(&mut self, cx: &mut Context<'_>) -> Option<Result<Frame<Bytes>, Error>> {
-        let farewell = self.boundary.as_mut()?.farewell()?;
+        let boundary = self.boundary.as_mut()?;
+        let farewell = boundary.farewell()?;
+        if boundary.was_cut() {
+            return Some(Ok(Frame::trailers(farewell)));
+        }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(None) => {
                 self.end();

@@ -31,8 +31,8 @@ pub(super) struct Register {
     app: Arc<App>,
     index: usize,
     entries: RefCell<Slab<Entry>>,
-    /// Somebody looks at which streams are due to close.
-    closing: Cell<bool>,
+    /// When somebody looks next at which streams are due to close.
+    closing: Cell<Option<Instant>>,
 }
 
 /// One exchange, from the choice of its generation to the last byte. Gives everything back when dropped.
@@ -87,7 +87,7 @@ impl Register {
             app,
             index,
             entries: RefCell::default(),
-            closing: Cell::new(false),
+            closing: Cell::new(None),
         }
     }
 
@@ -149,18 +149,26 @@ impl Register {
     }
 
     fn close_later(self: &Rc<Self>, first: Instant) {
-        if !self.closing.replace(true) {
+        if self.closing.get().is_none_or(|at| first < at) {
+            self.closing.set(Some(first));
             spawn_local(Rc::clone(self).close_in_time(first));
         }
     }
 
-    async fn close_in_time(self: Rc<Self>, first: Instant) {
-        let mut next = Some(first);
-        while let Some(at) = next {
+    async fn close_in_time(self: Rc<Self>, mut at: Instant) {
+        loop {
             sleep_until(at.max(Instant::now() + CLOSE_STEP)).await;
-            next = self.close_due(Instant::now());
+            if self.closing.get() != Some(at) {
+                // An earlier moment came, and what waits for that goes on.
+                return;
+            }
+            let next = self.close_due(Instant::now());
+            self.closing.set(next);
+            match next {
+                Some(next) => at = next,
+                None => return,
+            }
         }
-        self.closing.set(false);
     }
 
     /// Tells the streams whose moment has come; the next moment, if there is one.

@@ -57,6 +57,11 @@ impl Boundary {
         self.ends_here() && !matches!(self, Self::Messages { told: false, .. })
     }
 
+    /// Whether something that had come was left out.
+    pub(super) fn was_cut(&self) -> bool {
+        matches!(self, Self::Messages { messages, .. } if messages.was_cut())
+    }
+
     /// What of `data` is passed on.
     pub(super) fn pass(&mut self, data: Bytes) -> Bytes {
         match self {

@@ -15,6 +15,7 @@ pub(super) struct Messages {
     /// How much of a message is still to come.
     left: usize,
     closing: bool,
+    cut: bool,
 }
 
 // === impl Messages ===
@@ -30,11 +31,17 @@ impl Messages {
         self.closing && self.is_between()
     }
 
+    /// Whether a message that had come was left out: whatever the app says at its end speaks of more than the client has.
+    pub(super) fn was_cut(&self) -> bool {
+        self.cut
+    }
+
     /// What of `data` is passed on: all of it, or when it is to end, what belongs to the message that has begun.
     pub(super) fn pass(&mut self, data: Bytes) -> Bytes {
         let mut at = 0;
         while at < data.len() {
             if self.ends_here() {
+                self.cut = true;
                 return data.slice(..at);
             }
             at += self.step(&data[at..]);
@@ -103,6 +110,19 @@ mod tests {
                 let expected = ends.into_iter().find(|end| *end >= told.min(answer.len()));
                 assert_eq!(end(size, at, &answer), expected, "{size} {at}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_remembered() {
+        const ONE_MORE: &[u8] = b"\0\0\0\0\x03abc\0\0\0\0\x01z";
+        for (come, passes) in [(4, 4), (8, 8), (9, 8), (14, 8)] {
+            let mut messages = Messages::default();
+            messages.pass(Bytes::from_static(&ONE_MORE[..2]));
+            messages.close();
+            let passed = messages.pass(Bytes::from_static(&ONE_MORE[2..come]));
+            assert_eq!(passed.len() + 2, passes, "{come}");
+            assert_eq!(messages.was_cut(), come > passes, "{come}");
         }
     }
 
