@@ -22,7 +22,7 @@ pub(super) enum Led {
     Starting,
     /// To a version that went live.
     Live,
-    /// Nowhere: what served before still does, or a newer trigger came first.
+    /// Nowhere: what served before still does.
     Nowhere,
 }
 
@@ -55,10 +55,10 @@ impl Record {
             && *led == Led::Starting
         {
             *led = match verdict {
-                VerdictWord::Live => Led::Live,
-                VerdictWord::Failed | VerdictWord::Superseded | VerdictWord::Cancelled => {
-                    Led::Nowhere
-                }
+                // A newer reload has a record of its own: what came first was a rollback, and asked again the app is there
+                // already.
+                VerdictWord::Live | VerdictWord::Superseded => Led::Live,
+                VerdictWord::Failed | VerdictWord::Cancelled => Led::Nowhere,
             };
         }
     }
@@ -93,7 +93,7 @@ mod tests {
         record.ended(&AppName::new("live"), VerdictWord::Live);
         record.ended(&AppName::new("failed"), VerdictWord::Failed);
         record.ended(&AppName::new("superseded"), VerdictWord::Superseded);
-        assert_eq!(led(&newest), ["live", "starting"]);
+        assert_eq!(led(&newest), ["live", "superseded", "starting"]);
     }
 
     #[test]

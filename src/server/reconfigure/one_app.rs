@@ -1,10 +1,9 @@
 //! What the configuration says of one app, put in force without the rest: what the rest is, is told, so that nobody takes it
-//! to be in force.
+//! to be in force. Where requests go is of the rest: it changes for all apps in one step, and not for a version that may fail.
 
-use super::{Configurator, Reread, names, speaks_of};
+use super::{Configurator, Reread, names, speaks_of, tell};
 use crate::config::{self, Config};
 use crate::control_plane::apps::{Changes, Unread};
-use crate::data_plane::listen::Listen;
 use crate::generation::AppName;
 use crate::server::difference;
 use crate::server::members::settings;
@@ -20,8 +19,11 @@ impl Configurator {
             return Err(Unread::Gone(name.clone()));
         };
         self.maker.metrics.config_reread(true);
-        self.whole
-            .send_modify(|whole| whole.configuration.refused = None);
+        self.whole.send_modify(|whole| {
+            let refused = &mut whole.configuration.refused;
+            // What the system has refused is still not in force.
+            let _ = refused.take_if(|refusal| !refusal.valid);
+        });
         let app = takeable(&state.config, app);
         let mut apps = state.config.apps.iter_mut();
         let mut changes = Changes::default();
@@ -36,39 +38,19 @@ impl Configurator {
             apps.push(member.renew(&app));
         }
         self.change(&state, None).await;
-        self.route(&mut state).await;
+        tell(&changes);
         Ok(Reread { changes, apps })
     }
 }
 
-/// The app as far as it can be in force beside the others as they are. Its routes cannot where one of them still leads to
-/// another app, or where no address that is listened on serves it.
+/// The app with the routes that it has.
 fn takeable(running: &Config, app: &config::App) -> config::App {
     let known = running.apps.iter().find(|known| known.name == app.name);
-    match known.filter(|_| !fits(running, app)) {
-        Some(known) => config::App {
-            routes: known.routes.clone(),
-            ..app.clone()
-        },
-        None => app.clone(),
+    let routes = known.map_or(&app.routes, |known| &known.routes).clone();
+    config::App {
+        routes,
+        ..app.clone()
     }
-}
-
-fn fits(running: &Config, app: &config::App) -> bool {
-    let serving: Vec<&Listen> = running
-        .listen
-        .iter()
-        .filter(|listen| listen.serves(&app.name))
-        .collect();
-    let is_taken = |other: &config::App| {
-        let meets = serving.iter().any(|listen| listen.serves(&other.name));
-        let same = other.routes.iter().any(|route| {
-            let mut own = app.routes.iter();
-            own.any(|own| (&own.host, &own.path) == (&route.host, &route.path))
-        });
-        other.name != app.name && meets && same
-    };
-    !running.apps.iter().any(is_taken)
 }
 
 /// What the file says otherwise than what is in force, and only a reload of the whole puts in force.
@@ -119,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_takes_its_own_routes_and_the_rest_is_told() {
+    fn an_app_keeps_its_routes_and_the_rest_is_told() {
         let running = config(&format!("{}{}", app("shop", "/shop"), app("gone", "/gone")));
         let file = config(&format!(
             "listen = [\":1\"]\n{}{}",
@@ -127,21 +109,17 @@ mod tests {
             app("wiki", "/wiki")
         ));
         let taken = taken(&running, &file, "shop");
-        assert_eq!(taken.apps[0].routes, file.apps[0].routes);
+        assert_eq!(taken.apps[0].routes, running.apps[0].routes);
         assert_eq!(
             left(&taken, &file),
-            ["listen", "app.wiki (new)", "app.gone (gone)"]
+            [
+                "listen",
+                "app.shop.route",
+                "app.wiki (new)",
+                "app.gone (gone)"
+            ]
         );
         assert_eq!(left(&file, &file), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_route_that_another_app_still_has_is_left() {
-        let running = config(&format!("{}{}", app("shop", "/shop"), app("wiki", "/wiki")));
-        let file = config(&format!("{}{}", app("shop", "/wiki"), app("wiki", "/shop")));
-        let taken = taken(&running, &file, "shop");
-        assert_eq!(taken.apps[0].routes, running.apps[0].routes);
-        assert_eq!(left(&taken, &file), ["app.shop.route", "app.wiki.route"]);
     }
 
     #[test]
