@@ -166,7 +166,7 @@ async fn the_rotation_of_the_access_log_opens_a_new_file() {
         .await;
     let systemctl = folder.path().join("systemctl");
     let script = format!(
-        "#!/bin/sh\n[ \"$*\" = 'kill --kill-whom=main --signal=USR1 hitless.service' ] && kill -USR1 {}\n",
+        "#!/bin/sh\n[ \"$*\" = 'kill --kill-who=main --signal=USR1 hitless.service' ] && kill -USR1 {}\n",
         hitless.program().pid()
     );
     fs::write(&systemctl, script).expect("the folder can be written to");
