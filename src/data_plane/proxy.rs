@@ -49,12 +49,15 @@ pub(super) fn forward(
             return Forward::Refused { passage, reason };
         }
     };
+    if call.is_received_first() {
+        call.keep(request);
+        let rest = Box::pin(rest(passage, call, None, None));
+        return Forward::Rest { rest };
+    }
     let of_many = passage.busy.pulse().is_of_many();
     let record = &mut passage.record;
     let mut attempts = Attempts::new(call.site(), record.started());
-    if !call.is_received_first()
-        && let Some(attempt) = attempts.begin_at_once(call.recall())
-    {
+    if let Some(attempt) = attempts.begin_at_once(call.recall()) {
         if let Some(mut link) = attempt.idle_link(record.started(), of_many) {
             record.sending(&attempt.exchange);
             call.listen(&mut request);
@@ -71,7 +74,7 @@ pub(super) fn forward(
         attempts.put_off(attempt);
     }
     call.keep(request);
-    let rest = Box::pin(rest(passage, call, attempts, None));
+    let rest = Box::pin(rest(passage, call, Some(attempts), None));
     Forward::Rest { rest }
 }
 
@@ -97,11 +100,11 @@ pin_project! {
 
 /// A request that was sent on a connection that had been idle.
 struct Underway {
-    passage: Passage,
-    call: Call,
-    attempts: Attempts,
-    attempt: Attempt,
     link: Link,
+    attempt: Attempt,
+    attempts: Attempts,
+    call: Call,
+    passage: Passage,
 }
 
 /// How the first attempt went.
@@ -174,7 +177,8 @@ impl Underway {
             },
         };
         let (call, attempts) = (self.call, self.attempts);
-        Err(Box::pin(rest(self.passage, call, attempts, Some(first))))
+        let (attempts, first) = (Some(attempts), Some(first));
+        Err(Box::pin(rest(self.passage, call, attempts, first)))
     }
 }
 
@@ -182,7 +186,7 @@ impl Underway {
 async fn rest(
     mut passage: Passage,
     call: Call,
-    attempts: Attempts,
+    attempts: Option<Attempts>,
     first: Option<First>,
 ) -> Response<AnswerBody> {
     let answer = relay(&mut passage, call, attempts, first).await;
@@ -193,13 +197,17 @@ async fn rest(
 async fn relay(
     passage: &mut Passage,
     mut call: Call,
-    mut attempts: Attempts,
+    attempts: Option<Attempts>,
     mut first: Option<First>,
 ) -> Result<Response<Source>, Reason> {
-    if first.is_none() {
-        let idle = passage.client.worker().settings().client.body_timeout;
-        call.receive(idle, &mut passage.record).await?;
-    }
+    let mut attempts = match attempts {
+        Some(attempts) => attempts,
+        None => {
+            let idle = passage.client.worker().settings().client.body_timeout;
+            call.receive(idle, &mut passage.record).await?;
+            Attempts::new(call.site(), passage.record.started())
+        }
+    };
     loop {
         let of_many = passage.busy.pulse().is_of_many();
         let (attempt, sent) = match first.take() {

@@ -5,17 +5,18 @@
 
 mod attempt;
 mod budget;
+mod rescuer;
 
 pub(super) use self::attempt::Attempt;
 pub(super) use self::budget::Budget;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::Instant;
 
+use self::rescuer::Rescuer;
 use super::body::Patience;
 use super::exchange::Recall;
 use super::hold::{NoTurn, Place, Seen, Turn};
@@ -23,7 +24,7 @@ use super::record::Record;
 use super::site::Site;
 use super::upstream::{Failed, Failure};
 use crate::generation::{Address, GenerationId};
-use crate::live::{Backend, Generation, Lease, Origin, Trust};
+use crate::live::{Backend, Lease, Origin, Trust};
 use crate::telemetry::traffic::{HoldOutcome, Reason, ResendOutcome, ResendReason};
 
 /// How long a request that was lost waits for another instance to come. An instance that has died is out of the balance by
@@ -56,13 +57,6 @@ pub(super) struct Attempts {
     may_live: bool,
     turn: Option<Turn>,
     resent: Option<ResendReason>,
-}
-
-/// A generation that is answering a request which another one answered badly; until it is dropped.
-#[derive(Debug)]
-struct Rescuer {
-    generation: Arc<Generation<Backend>>,
-    worker: usize,
 }
 
 /// Which generations have failed to answer a request.
@@ -379,21 +373,6 @@ impl Attempts {
         if let Some(reason) = self.resent.take() {
             self.site.counters().resent(reason, outcome);
         }
-    }
-}
-
-// === impl Rescuer ===
-
-impl Rescuer {
-    fn new(generation: Arc<Generation<Backend>>, worker: usize) -> Self {
-        generation.payload.outcomes.rescue_begins(worker);
-        Self { generation, worker }
-    }
-}
-
-impl Drop for Rescuer {
-    fn drop(&mut self) {
-        self.generation.payload.outcomes.rescue_over(self.worker);
     }
 }
 

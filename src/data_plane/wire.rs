@@ -67,8 +67,8 @@ pub(super) struct Pulse {
     called: AtomicBool,
     /// No message is under way on it, and whoever begins one says so.
     at_rest: AtomicBool,
-    /// Whether the socket may have anything to read.
-    readable: Arc<Readable>,
+    /// Whether the socket may have anything to read, where it has one of its own.
+    readable: OnceLock<Arc<Readable>>,
     /// What goes to the client besides hyper's messages, once anything has.
     hints: OnceLock<Arc<Hints>>,
     /// What is read waits for a client that has others waiting as well.
@@ -114,7 +114,7 @@ impl Wire {
     pub(super) fn resume(socket: Socket, pulse: Arc<Pulse>, ahead: Bytes) -> Io {
         TokioIo::new(Self {
             socket,
-            reader: Reader::new(&pulse.readable),
+            reader: Reader::new(pulse.readable.get_or_init(Arc::default)),
             pulse,
             ahead,
         })
@@ -382,7 +382,8 @@ impl Pulse {
 
     /// Whether its task has nothing to do, whatever woke it: no message is under way, and nothing has come to be read.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.at_rest.load(Relaxed) && !self.readable.is_likely()
+        let is_dry = |readable: &Arc<Readable>| !readable.is_likely();
+        self.at_rest.load(Relaxed) && self.readable.get().is_some_and(is_dry)
     }
 
     /// No message is under way on it from now on, or one begins.

@@ -26,6 +26,17 @@ pin_project! {
     }
 }
 
+/// Drops the future while its panic unwinds, so that what it holds knows of the panic.
+struct Unwinding<'a, F>(Pin<&'a mut Option<F>>);
+
+impl<F> Drop for Unwinding<'_, F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set(None);
+        }
+    }
+}
+
 // === impl Caught ===
 
 impl<F> Caught<F> {
@@ -42,9 +53,13 @@ impl<F: Future<Output = Response<AnswerBody>>> Future for Caught<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         // The future is not polled again, and what it shares with others holds no half-made state across a call.
-        let poll = |future: Pin<&mut F>| catch_unwind(AssertUnwindSafe(|| future.poll(cx))).ok();
-        let polled = me.future.as_pin_mut().and_then(poll);
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = Unwinding(me.future);
+            future.0.as_mut().as_pin_mut().map(|future| future.poll(cx))
+        }));
         polled
+            .ok()
+            .flatten()
             .unwrap_or_else(|| {
                 me.ledger.counters().answered(Reason::Internal);
                 // Who asked is not known any more, so it is plain text, for which there are no pages.

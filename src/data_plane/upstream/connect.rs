@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::has_budget_remaining;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
@@ -41,13 +42,17 @@ pub(super) async fn connect(
 /// Serves the connection to its end.
 async fn run(connection: Connection<Io, RequestBody>, pulse: Arc<Pulse>) {
     let mut connection = pin!(connection.with_upgrades());
+    // Cut short by the budget of its turn, it has not said to everybody by whom it is to be woken.
+    let mut was_cut_short = false;
     // Whoever waits for an answer on it is told of the error as well.
     let _ = poll_fn(|cx| {
         // hyper wakes it once more after the last byte of an answer was taken, when nothing is left to do.
-        if pulse.is_at_rest() {
+        if pulse.is_at_rest() && !was_cut_short {
             return Poll::Pending;
         }
-        connection.as_mut().poll(cx)
+        let polled = connection.as_mut().poll(cx);
+        was_cut_short = !has_budget_remaining();
+        polled
     })
     .await;
 }

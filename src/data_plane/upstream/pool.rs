@@ -141,8 +141,9 @@ impl Pool {
             return;
         }
         let until = Instant::now() + timeout;
-        // Else hyper has yet to see the end of the answer.
-        link.pulse.rest(link.sender.is_ready());
+        // Else hyper has yet to see the end of the answer, or to write the end of a request that was answered early.
+        let at_rest = link.sender.is_ready() && link.pulse.is_flushed();
+        link.pulse.rest(at_rest);
         idle.push(Idle { link, until });
     }
 }
