@@ -367,8 +367,9 @@ impl Hitless {
 
     /// Waits until so many requests are held: the gauge is the only sign of a request that waits.
     pub async fn holds(&self, count: usize) {
-        let held = self.metrics_until("hitless_held_requests", APP, count as f64);
-        assert_eq!(held.await, count as f64);
+        let (labels, count) = ([("app", APP)], count as f64);
+        let held = self.metrics_as("hitless_held_requests", &labels, |held| held == count);
+        assert_eq!(held.await, count);
     }
 
     /// Waits until this metric of an app is at least so much.
@@ -378,18 +379,24 @@ impl Hitless {
 
     /// The same, with these labels.
     pub async fn metrics_where(&self, name: &str, labels: &[(&str, &str)], least: f64) -> f64 {
+        self.metrics_as(name, labels, |found| found >= least).await
+    }
+
+    async fn metrics_as(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(f64) -> bool,
+    ) -> f64 {
         let deadline = Instant::now() + SOON;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
             ticks.tick().await;
             let found = self.metrics().await.sum(name, labels);
-            if found >= least {
+            if wanted(found) {
                 return found;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{name} is {found} all the time, and not {least}"
-            );
+            assert!(Instant::now() < deadline, "{name} is {found} all the time");
         }
     }
 
